@@ -1,0 +1,1 @@
+"""Softmax regression as a reproducible pipeline: plain functions, called by the scripts in stages/."""

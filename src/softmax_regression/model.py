@@ -1,0 +1,88 @@
+"""The softmax regression model: its weights, its probabilities and its cost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from softmax_regression import tensor_files
+from softmax_regression.errors import UserError
+
+
+@dataclass(frozen=True)
+class SoftmaxRegression:
+    """Multinomial logistic regression: logits = pixels @ weightᵀ + bias (Bishop, PRML, 4.3.4)."""
+
+    weight: Tensor
+    """float32 [classes, pixels]."""
+    bias: Tensor
+    """float32 [classes]."""
+
+    @classmethod
+    def random(cls, classes: int, pixels: int, init_std: float, generator: torch.Generator) -> Self:
+        """Weights drawn from N(0, init_std²), bias 0, on the CPU: every device starts from the same numbers."""
+        weight = torch.empty(classes, pixels).normal_(0, init_std, generator=generator)
+        return cls(weight, torch.zeros(classes))
+
+    def to(self, device: torch.device) -> Self:
+        """The model on another device."""
+        return type(self)(self.weight.to(device), self.bias.to(device))
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """float32 [N, classes] for scaled pixels [N, pixels]."""
+        return functional.linear(pixels, self.weight, self.bias)
+
+    def log_probabilities(self, images: Tensor) -> Tensor:
+        """Logarithm of each class's probability, float32 [N, classes], for uint8 images as rows [N, pixels]."""
+        return log_softmax(self.logits(scale(images)))
+
+    def save(self, path: Path) -> None:
+        """Write `weight` and `bias` to a safetensors file; equal models give equal bytes."""
+        tensor_files.write(path, {"weight": self.weight.cpu().numpy(), "bias": self.bias.cpu().numpy()}, {})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a saved model; raises UserError where the file is damaged or holds something else."""
+        arrays, _ = tensor_files.read(path)
+        if set(arrays) != {"weight", "bias"}:
+            raise UserError(f"{path}: not a model: holds {sorted(arrays)}, must hold weight and bias")
+        weight, bias = (torch.from_numpy(arrays[name]) for name in ("weight", "bias"))
+        if weight.ndim != 2 or bias.shape != weight.shape[:1] or {weight.dtype, bias.dtype} != {torch.float32}:
+            raise UserError(f"{path}: not a model: must hold float32 weight [classes, pixels] and bias [classes]")
+        if not (weight.isfinite().all() and bias.isfinite().all()):
+            raise UserError(f"{path}: not a model: some weights are not finite")
+        return cls(weight, bias)
+
+
+def scale(images: Tensor) -> Tensor:
+    """uint8 pixels 0…255 as float32 0…1, as torchvision's ToTensor scales them."""
+    return torch.div(images, 255)
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Logarithm of the softmax over the last dimension.
+
+    Subtracting the largest logit first changes nothing in exact arithmetic and keeps exp from
+    overflowing, which in float32 it does above 88 (Goodfellow, Bengio, Courville, Deep Learning, 4.1).
+    """
+    shifted = logits - logits.amax(-1, keepdim=True)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Probabilities over the last dimension: exponentiate, divide by the sum."""
+    return log_softmax(logits).exp()
+
+
+def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Mean cost, in nats: minus the log-probability of the true class, picked by its index."""
+    return -log_probabilities.gather(-1, labels[..., None]).mean()
+
+
+def cross_entropy_one_hot(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The same cost as the product with a one-hot target, as textbooks write it."""
+    target = torch.zeros_like(log_probabilities).scatter_(-1, labels[..., None], 1)
+    return -(target * log_probabilities).sum(-1).mean()

@@ -1,0 +1,39 @@
+"""Whether any mirror of the data set in params.yaml can be reached; `make run` asks this when the pipeline failed.
+
+Exits with 0 where one can, or where none is needed, and with 1 where none can.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import requests
+
+from softmax_regression import datasets, project
+from softmax_regression.errors import exit_on_user_error
+from softmax_regression.parameters import Parameters
+
+
+def reachable(mirror: str | Path, name: str) -> bool:
+    """Whether a mirror, an address or a directory, has the file `name`."""
+    if isinstance(mirror, Path):
+        return (mirror / name).is_file()
+    try:
+        return requests.head(mirror + name, timeout=datasets.TIMEOUT, allow_redirects=True).ok
+    except requests.RequestException:
+        return False
+
+
+def main() -> None:
+    """Ask each mirror for the first of the files."""
+    dataset = Parameters.read(Path("params.yaml")).dataset
+    if dataset == "digits":
+        return
+    source = datasets.public_source(dataset)
+    places = datasets.mirrors(source, os.environ.get("DATA_MIRROR"), project.root())
+    if not any(reachable(mirror, next(iter(source.files))) for mirror in places):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)
