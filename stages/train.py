@@ -12,7 +12,7 @@ from softmax_regression.model import SoftmaxRegression
 from softmax_regression.parameters import Parameters
 from softmax_regression.progress import shown
 from softmax_regression.tracking import Run
-from softmax_regression.training import choose_device, train
+from softmax_regression.training import Recipe, choose_device, train
 
 MODEL = Path("models/softmax.safetensors")
 
@@ -24,20 +24,9 @@ def main() -> None:
     classes, pixels = len(training.classes), training.pixels.shape[1]
     device = choose_device(parameters.device)
     model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
+    recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
     with Run.training(parameters.model_dump()) as run:
-        epochs = train(
-            model,
-            training,
-            validation,
-            implementation=parameters.implementation,
-            lr=parameters.lr,
-            lr_schedule=parameters.lr_schedule,
-            epochs=parameters.epochs,
-            batch_size=parameters.batch_size,
-            momentum=parameters.momentum,
-            weight_decay=parameters.weight_decay,
-            generator=generator,
-        )
+        epochs = train(model, training, validation, recipe, generator)
         records = [dataclasses.asdict(epoch) for epoch in shown(epochs, parameters.epochs)]
         model.save(MODEL)
         files.write_csv(Path("metrics/costs.csv"), list(records[0]), [list(record.values()) for record in records])

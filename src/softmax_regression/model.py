@@ -1,5 +1,6 @@
 """The softmax regression model: its weights, its probabilities and its cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,29 +15,43 @@ from softmax_regression.errors import UserError
 
 @dataclass(frozen=True)
 class SoftmaxRegression:
-    """Multinomial logistic regression: logits = pixels @ weightᵀ + bias (Bishop, PRML, 4.3.4)."""
+    """Multinomial logistic regression: logits = pixels @ weightᵀ + bias (Bishop, PRML, 4.3.4).
+
+    Several models of one shape can be stacked and computed with as one; the dimension `models` is missing otherwise.
+    """
 
     weight: Tensor
-    """float32 [classes, pixels]."""
+    """float32 [(models,) classes, pixels]."""
     bias: Tensor
-    """float32 [classes]."""
+    """float32 [(models,) classes]."""
 
     @classmethod
-    def random(cls, classes: int, pixels: int, init_std: float, generator: torch.Generator) -> Self:
-        """Weights drawn from N(0, init_std²), bias 0, on the CPU: every device starts from the same numbers."""
+    def random(
+        cls, classes: int, pixels: int, init_std: float, generator: torch.Generator, bias_bound: float = 0.0
+    ) -> Self:
+        """Weights drawn from N(0, init_std²), then the bias evenly from ±bias_bound.
+
+        Drawn on the CPU, so that every device starts from the same numbers.
+        """
         weight = torch.empty(classes, pixels).normal_(0, init_std, generator=generator)
-        return cls(weight, torch.zeros(classes))
+        return cls(weight, torch.empty(classes).uniform_(-bias_bound, bias_bound, generator=generator))
+
+    @classmethod
+    def stack(cls, models: Sequence[Self]) -> Self:
+        """Several models of one shape as one."""
+        return cls(torch.stack([model.weight for model in models]), torch.stack([model.bias for model in models]))
 
     def to(self, device: torch.device) -> Self:
         """The model on another device."""
         return type(self)(self.weight.to(device), self.bias.to(device))
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """float32 [N, classes] for scaled pixels [N, pixels]."""
-        return functional.linear(pixels, self.weight, self.bias)
+        """float32 [N, (models,) classes] for scaled pixels [N, pixels]."""
+        flat = functional.linear(pixels, self.weight.flatten(0, -2), self.bias.flatten())
+        return flat.view(-1, *self.bias.shape)
 
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Logarithm of each class's probability, float32 [N, classes], for uint8 images as rows [N, pixels]."""
+        """Logarithm of each class's probability, float32 [N, (models,) classes], for uint8 rows [N, pixels]."""
         return log_softmax(self.logits(scale(images)))
 
     def save(self, path: Path) -> None:
@@ -78,11 +93,19 @@ def softmax(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Mean cost, in nats: minus the log-probability of the true class, picked by its index."""
-    return -log_probabilities.gather(-1, labels[..., None]).mean()
+    """Mean cost in nats, [(models)]: minus the log-probability of the true class, picked by its index.
+
+    Log-probabilities [N, (models,) classes], labels int64 [N].
+    """
+    return -log_probabilities.gather(-1, true_class(log_probabilities, labels)).squeeze(-1).mean(0)
 
 
 def cross_entropy_one_hot(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     """The same cost as the product with a one-hot target, as textbooks write it."""
-    target = torch.zeros_like(log_probabilities).scatter_(-1, labels[..., None], 1)
-    return -(target * log_probabilities).sum(-1).mean()
+    target = torch.zeros_like(log_probabilities).scatter_(-1, true_class(log_probabilities, labels), 1)
+    return -(target * log_probabilities).sum(-1).mean(0)
+
+
+def true_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """Labels [N] as an index into the last dimension of logits [N, (models,) classes]: int64 [N, (models,) 1]."""
+    return labels.view(-1, *[1] * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression, cross_entropy, log_softmax, scale
+from softmax_regression.model import SoftmaxRegression, cross_entropy, log_softmax, scale, true_class
 
 Step = Callable[[Tensor, Tensor, float], Tensor]
-"""Takes scaled pixels float32 [N, pixels], labels int64 [N] and a learning rate; updates the model; returns the
-mean cost, in nats, from before the update."""
+"""Takes scaled pixels float32 [N, pixels], labels int64 [N] and a learning rate; updates the model; returns the mean
+cost in nats, [(models)], from before the update."""
 
 
 @dataclass(frozen=True)
@@ -22,45 +22,60 @@ class EpochRecord:
 
     epoch: int
     train_cost: float
-    """Mean over the images, each taken before its batch's update."""
+    """Mean over the training images, each taken before its batch's update."""
     valid_cost: float
-    """Mean over the held-out images after the epoch; NaN where none are held out. So is the accuracy."""
+    """Mean over the held-out images after the epoch."""
     valid_accuracy: float
 
 
-def train(
-    model: SoftmaxRegression,
-    training: ImageSet,
-    validation: ImageSet | None,
-    *,
-    implementation: str,
-    lr: float,
-    lr_schedule: str,
-    epochs: int,
-    batch_size: int,
-    momentum: float,
-    weight_decay: float,
-    generator: torch.Generator,
-) -> Iterator[EpochRecord]:
-    """Train `model` in place, on the device it is on; yield a record after each epoch.
+@dataclass(frozen=True)
+class Recipe:
+    """How to descend; params.yaml says what each of them means and may be."""
 
-    The images are shuffled afresh each epoch with `generator`, a CPU generator so that every device sees the same
-    order; a batch that holds them all is not shuffled. Raises UserError when the cost is no longer finite.
+    implementation: str
+    lr: float
+    lr_schedule: str
+    epochs: int
+    batch_size: int
+    momentum: float
+    weight_decay: float
+
+
+def train(
+    model: SoftmaxRegression, training: ImageSet, validation: ImageSet, recipe: Recipe, generator: torch.Generator
+) -> Iterator[EpochRecord]:
+    """Train `model` in place as `descend` does; yield a record after each epoch.
+
+    Raises UserError once the cost is no longer finite.
+    """
+    for epoch, train_cost in enumerate(descend(model, training, recipe, generator)):
+        record = EpochRecord(epoch, train_cost.item(), *cost_and_accuracy(model, validation))
+        if not math.isfinite(record.train_cost + record.valid_cost):
+            raise UserError(f"epoch {epoch}: the cost is no longer finite with lr = {recipe.lr}; lower it")
+        yield record
+
+
+def descend(
+    model: SoftmaxRegression, training: ImageSet, recipe: Recipe, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Train `model` in place, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)] there.
+
+    A cost is taken before its batch's update. The images are shuffled afresh each epoch with `generator`, a CPU
+    generator so that every device sees the same order; a batch that holds them all is not shuffled.
     """
     device = model.weight.device
     images, labels = (torch.from_numpy(array).to(device) for array in (training.pixels, training.labels))
-    step = STEPS[implementation](model, momentum, weight_decay)
-    batches = math.ceil(len(labels) / batch_size)
-    for epoch in range(epochs):
+    step = STEPS[recipe.implementation](model, recipe.momentum, recipe.weight_decay)
+    steps = recipe.epochs * math.ceil(len(labels) / recipe.batch_size)
+    taken = 0
+    for _ in range(recipe.epochs):
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
-        cost_sum = torch.zeros((), dtype=torch.float64, device=device)
-        for number, (batch, targets) in enumerate(_batches(images, labels, batch_size, generator)):
-            rate = learning_rate(lr, lr_schedule, (epoch * batches + number) / (epochs * batches))
+        cost_sum = torch.zeros(model.bias.shape[:-1], dtype=torch.float64, device=device)
+        for batch, targets in _batches(images, labels, recipe.batch_size, generator):
+            rate = learning_rate(recipe.lr, recipe.lr_schedule, taken / steps)
             cost_sum.add_(step(scale(batch), targets, rate), alpha=len(targets))
-        train_cost = cost_sum.item() / len(labels)
-        if not math.isfinite(train_cost):
-            raise UserError(f"epoch {epoch}: the cost is {train_cost} with lr = {lr}: training diverged, lower lr")
-        yield EpochRecord(epoch, train_cost, *cost_and_accuracy(model, validation))
+            taken += 1
+        yield cost_sum / len(labels)
 
 
 def _batches(
@@ -84,10 +99,8 @@ def learning_rate(lr: float, schedule: str, progress: float) -> float:
     return lr * {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}[schedule]
 
 
-def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet | None) -> tuple[float, float]:
-    """Mean cost in nats and share of right predictions; NaN, NaN where there are no images."""
-    if images is None:
-        return math.nan, math.nan
+def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float, float]:
+    """Mean cost in nats and share of right predictions."""
     device = model.weight.device
     labels = torch.from_numpy(images.labels).to(device)
     log_probabilities = model.log_probabilities(torch.from_numpy(images.pixels).to(device))
@@ -106,9 +119,11 @@ def scratch_step(model: SoftmaxRegression, momentum: float, weight_decay: float)
     def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
         log_probabilities = log_softmax(model.logits(pixels))
         error = log_probabilities.exp()
-        error.scatter_add_(1, labels[:, None], error.new_full((len(labels), 1), -1))
+        indices = true_class(error, labels)
+        error.scatter_add_(-1, indices, error.new_full(indices.shape, -1))
         error /= len(labels)
-        for parameter, velocity, gradient in zip(parameters, velocities, (error.T @ pixels, error.sum(0)), strict=True):
+        gradients = (error.flatten(1).T @ pixels).view_as(model.weight), error.sum(0)
+        for parameter, velocity, gradient in zip(parameters, velocities, gradients, strict=True):
             velocity.mul_(momentum).add_(gradient).add_(parameter, alpha=weight_decay)
             parameter.sub_(velocity, alpha=lr)
         return cross_entropy(log_probabilities, labels)
@@ -118,18 +133,21 @@ def scratch_step(model: SoftmaxRegression, momentum: float, weight_decay: float)
 
 def builtin_step(model: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
     """The same step from PyTorch's own parts: nn.Linear, CrossEntropyLoss, automatic gradients, optim.SGD."""
-    classes, pixels = model.weight.shape
-    linear = nn.Linear(pixels, classes, device="meta")
+    *outputs, pixels = model.weight.shape
+    linear = nn.Linear(pixels, math.prod(outputs), device="meta")
     # The layer's parameters share the model's memory, so training the layer trains the model.
-    linear.weight, linear.bias = nn.Parameter(model.weight), nn.Parameter(model.bias)
-    criterion = nn.CrossEntropyLoss()
+    linear.weight, linear.bias = nn.Parameter(model.weight.flatten(0, -2)), nn.Parameter(model.bias.flatten())
+    criterion = nn.CrossEntropyLoss(reduction="none")
     optimizer = torch.optim.SGD(linear.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 
     def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
-        cost: Tensor = criterion(linear(pixels), labels)
-        cost.backward()
+        logits = linear(pixels).view(-1, *outputs)
+        # The classes go second, as the criterion wants them: logits [N, classes, (models)], labels [N, (models)].
+        cost: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1)).mean(0)
+        # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
+        cost.sum().backward()
         optimizer.step()
         return cost.detach()
 
