@@ -18,12 +18,16 @@ setup: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Experiments are commits, which git refuses to one who has not told it a name.
+identity = git config user.email > /dev/null || export GIT_AUTHOR_NAME=nobody GIT_AUTHOR_EMAIL=nobody@localhost \
+	GIT_COMMITTER_NAME=nobody GIT_COMMITTER_EMAIL=nobody@localhost;
+
 # Where no mirror answers, the bundled digits show the pipeline; `dvc repro` itself never swaps data.
 run: setup
 	@$(BIN)/dvc repro || { \
 	  $(BIN)/python -m softmax_regression.reachable && exit 1; \
 	  echo 'No mirror can be reached: running the bundled digits instead, as dvc exp run -S dataset=digits'; \
-	  $(BIN)/dvc exp run -S dataset=digits; }
+	  $(identity) $(BIN)/dvc exp run -S dataset=digits; }
 
 test: setup
 	$(BIN)/pytest

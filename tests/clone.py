@@ -1,0 +1,65 @@
+"""A clone of this repository in which the real pipeline runs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IDENTITY = {f"GIT_{role}_{part}": "tester@localhost" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+"""What `dvc exp run` needs to commit."""
+
+
+class Clone:
+    """A clone with the working tree's changes, and the commands that a user types in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        # No identity, no configuration, nothing of an outer DVC or MLflow: what a fresh machine has.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+        home = folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        python = Path(sys.executable).parent
+        self.environment = {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}"}
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+        listing = ["git", "ls-files", "--modified", "--others", "--exclude-standard"]
+        for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "The working tree's changes", **IDENTITY)
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there, its two outputs as one text."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> str:
+        """Run a DVC command there and return what it prints."""
+        return self.run("dvc", *arguments, check=check, **environment).stdout
+
+    def set_parameters(self, **values: object) -> None:
+        """Change values in params.yaml, comments kept."""
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        for key, value in values.items():
+            text, count = re.subn(rf"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
+            assert count == 1, key
+        path.write_text(text)
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that DVC started, by what it printed."""
+    return re.findall(r"Running stage '(.+)'", output)
