@@ -9,7 +9,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 IDENTITY = {f"GIT_{role}_{part}": "tester@localhost" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
-"""What `dvc exp run` needs to commit."""
 
 
 class Clone:
@@ -17,12 +16,13 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        # No identity, no configuration, nothing of an outer DVC or MLflow: what a fresh machine has.
+        # No configuration, nothing of an outer DVC or MLflow: what a fresh machine has.
+        # Only git's identity is given, which experiments need: they are commits.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
         home = folder.parent / "home"
         home.mkdir(exist_ok=True)
         python = Path(sys.executable).parent
-        self.environment = {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}"}
+        self.environment = {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}", **IDENTITY}
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
         listing = ["git", "ls-files", "--modified", "--others", "--exclude-standard"]
         for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
@@ -30,10 +30,10 @@ class Clone:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
         self.run("git", "add", "--all")
-        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "The working tree's changes", **IDENTITY)
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "The working tree's changes")
 
-    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there, its two outputs as one text."""
+    def run(self, *command: str, check: bool = True, **environment: str) -> str:
+        """Run a command there and return what it prints, its two outputs as one text."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -44,11 +44,7 @@ class Clone:
             text=True,
         )
         assert not check or done.returncode == 0, done.stdout
-        return done
-
-    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> str:
-        """Run a DVC command there and return what it prints."""
-        return self.run("dvc", *arguments, check=check, **environment).stdout
+        return done.stdout
 
     def set_parameters(self, **values: object) -> None:
         """Change values in params.yaml, comments kept."""

@@ -24,33 +24,45 @@ def test_repro_runs_each_stage_once_and_then_only_what_a_change_concerns(tmp_pat
     clone = Clone(tmp_path / "clone")
     clone.set_parameters(dataset="digits", epochs=5)
 
-    assert stages_run(clone.dvc("repro")) == ["download", "train", "evaluate", "visualize"]
+    assert stages_run(clone.run("dvc", "repro")) == ["download", "train", "evaluate", "visualize"]
     assert all((clone.folder / name).stat().st_size > 0 for name in OUTPUTS)
     assert json.loads((clone.folder / "metrics/test.json").read_text())["accuracy"] > 0.8
     lock = (clone.folder / "dvc.lock").read_bytes()
 
-    assert stages_run(clone.dvc("repro")) == []
-    assert "up to date" in clone.dvc("status")
+    assert stages_run(clone.run("dvc", "repro")) == []
+    assert "up to date" in clone.run("dvc", "status")
 
     clone.set_parameters(figure_mistakes=4)
     before = (clone.folder / "figures/misclassified.png").read_bytes()
-    assert stages_run(clone.dvc("repro")) == ["visualize"]
+    assert stages_run(clone.run("dvc", "repro")) == ["visualize"]
     assert (clone.folder / "figures/misclassified.png").read_bytes() != before
 
     clone.set_parameters(figure_mistakes=25)
-    clone.dvc("repro", "--force", "--no-run-cache")
+    clone.run("dvc", "repro", "--force", "--no-run-cache")
     assert (clone.folder / "dvc.lock").read_bytes() == lock
 
 
 def test_each_experiment_in_a_copy_is_recorded_in_the_one_store(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    clone.dvc(
-        "exp", "run", "--temp", "--name", "tried", "-S", "dataset=digits", "-S", "epochs=3", "-S", "lr=1e-5", **IDENTITY
+    clone.run(
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "--name",
+        "tried",
+        "-S",
+        "dataset=digits",
+        "-S",
+        "epochs=3",
+        "-S",
+        "lr=1e-5",
+        **IDENTITY,
     )
 
-    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert clone.run("git", "status", "--porcelain") == ""
     client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("softmax-regression").experiment_id])
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert (run.info.run_name, run.info.status, run.data.params["lr"]) == ("tried", "FINISHED", "1e-05")
     assert run.data.metrics.keys() >= {"train_cost", "valid_accuracy", "test_accuracy", "recall/7"}
     assert Path(client.download_artifacts(run.info.run_id, "figures/weights.png")).stat().st_size > 0
@@ -59,9 +71,12 @@ def test_each_experiment_in_a_copy_is_recorded_in_the_one_store(tmp_path: Path) 
 def test_make_run_falls_back_to_digits_where_no_mirror_answers(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
     (clone.folder / ".venv").symlink_to(sys.prefix)
-    nothing_listens = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    for name in IDENTITY:
+        del clone.environment[name]
+    nothing_listens = "http://127.0.0.1:9"
+    clone.environment |= {"DATA_MIRROR": "missing", "HTTP_PROXY": nothing_listens, "HTTPS_PROXY": nothing_listens}
     # make must not set the linked environment up again.
-    output = clone.run("make", "--old-file=.venv/installed", "run", DATA_MIRROR="missing", **nothing_listens).stdout
+    output = clone.run("make", "--old-file=.venv/installed", "run")
 
     assert "error: no mirror has train-images-idx3-ubyte.gz: " in output
     assert "No mirror can be reached: running the bundled digits instead" in output
@@ -94,7 +109,7 @@ def test_the_real_mnist_gives_the_committed_result(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
     committed = {name: (clone.folder / name).read_bytes() for name in ("dvc.lock", "metrics/test.json")}
     mirror = str((ROOT / os.environ["DATA_MIRROR"]).resolve())
-    clone.dvc("repro", DATA_MIRROR=mirror)
+    clone.run("dvc", "repro", DATA_MIRROR=mirror)
 
     train = ImageSet.load(clone.folder / "data/train.safetensors")
     assert train.labels[:25].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9, 4, 0, 9, 1, 1]

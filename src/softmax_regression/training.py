@@ -147,7 +147,7 @@ def builtin_step(model: SoftmaxRegression, momentum: float, weight_decay: float)
         # The classes go second, as the criterion wants them: logits [N, classes, (models)], labels [N, (models)].
         cost: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1)).mean(0)
         # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
-        cost.sum().backward()
+        cost.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return cost.detach()
 
