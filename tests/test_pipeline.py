@@ -44,21 +44,8 @@ def test_repro_runs_each_stage_once_and_then_only_what_a_change_concerns(tmp_pat
 
 def test_each_experiment_in_a_copy_is_recorded_in_the_one_store(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone")
-    clone.run(
-        "dvc",
-        "exp",
-        "run",
-        "--temp",
-        "--name",
-        "tried",
-        "-S",
-        "dataset=digits",
-        "-S",
-        "epochs=3",
-        "-S",
-        "lr=1e-5",
-        **IDENTITY,
-    )
+    settings = ("-S", "dataset=digits", "-S", "epochs=3", "-S", "lr=1e-5")
+    clone.run("dvc", "exp", "run", "--temp", "--name", "tried", *settings)
 
     assert clone.run("git", "status", "--porcelain") == ""
     client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
