@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run test lint ui lock
+.PHONY: setup run test lint ui track lock
 
 setup: .venv/installed
 
@@ -39,6 +39,10 @@ lint: setup
 
 ui: setup
 	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
+
+# Records in MLflow what a server's outage or a killed stage has left in .journal.
+track: setup
+	$(BIN)/softmax-track
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \

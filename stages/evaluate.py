@@ -10,30 +10,31 @@ from softmax_regression import files
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.evaluation import evaluate
 from softmax_regression.images import ImageSet
+from softmax_regression.journal import recording
 from softmax_regression.model import SoftmaxRegression
-from softmax_regression.tracking import Run
 
-MODEL = Path("models/softmax.safetensors")
+DATA, MODEL = Path("data/test.safetensors"), Path("models/softmax.safetensors")
 
 
 def main() -> None:
-    test = ImageSet.load(Path("data/test.safetensors"))
-    log_probabilities = SoftmaxRegression.load(MODEL).log_probabilities(torch.from_numpy(test.pixels)).numpy()
-    evaluation = dataclasses.asdict(evaluate(log_probabilities, test.labels))
-    files.write_json(Path("metrics/test.json"), {**evaluation, "classes": test.classes})
+    with recording("evaluate", MODEL) as event:
+        test = ImageSet.load(DATA)
+        log_probabilities = SoftmaxRegression.load(MODEL).log_probabilities(torch.from_numpy(test.pixels)).numpy()
+        evaluation = evaluate(log_probabilities, test.labels)
+        files.write_json(Path("metrics/test.json"), {**dataclasses.asdict(evaluation), "classes": test.classes})
 
-    names = np.array(test.classes)
-    predicted, probability = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
-    columns = (range(len(test)), names[test.labels], names[predicted], probability.round(6).astype(str))
-    files.write_csv(
-        Path("metrics/predictions.csv"), ("index", "actual", "predicted", "probability"), zip(*columns, strict=True)
-    )
+        names = np.array(test.classes)
+        predicted, probability = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
+        columns = (range(len(test)), names[test.labels], names[predicted], probability.round(6).astype(str))
+        header = ("index", "actual", "predicted", "probability")
+        files.write_csv(Path("metrics/predictions.csv"), header, zip(*columns, strict=True))
 
-    per_class = {name: evaluation.pop(name) for name in ("precision", "recall")}
-    run = Run.of_model(files.sha256(MODEL))
-    run.log_metrics({f"test_{name}": value for name, value in evaluation.items()})
-    for name, values in per_class.items():
-        run.log_metrics({f"{name}/{label}": value for label, value in zip(test.classes, values, strict=True)})
+        for name in ("cost", "accuracy", "calibration_error"):
+            event.log({f"test_{name}": getattr(evaluation, name)})
+        event.log({f"precision/{name}": value for name, value in zip(names, evaluation.precision, strict=True)})
+        event.log({f"recall/{name}": value for name, value in zip(names, evaluation.recall, strict=True)})
+        digest = event.add_input(DATA, test.dataset, test.source, "testing")
+        event.add_model(MODEL, test.images[:2], len(names), digest, evaluation.accuracy)
 
 
 if __name__ == "__main__":

@@ -8,31 +8,41 @@ import torch
 from softmax_regression import files
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
+from softmax_regression.journal import recording
 from softmax_regression.model import SoftmaxRegression
 from softmax_regression.parameters import Parameters
 from softmax_regression.progress import shown
-from softmax_regression.tracking import Run
 from softmax_regression.training import Recipe, choose_device, train
 
-MODEL = Path("models/softmax.safetensors")
+DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safetensors"), Path("metrics/costs.csv")
 
 
 def main() -> None:
+    # One thread: two wait for each other in every small product. An epoch takes 0.08 s, and 0.16 s beside another busy
+    # process; with two threads on two cores it was 0.06 s, and 0.83 s beside one. The bytes do not depend on the cores.
+    torch.set_num_threads(1)
     parameters = Parameters.read(Path("params.yaml"))
-    training, validation = ImageSet.load(Path("data/train.safetensors")).hold_out(parameters.validation)
-    generator = torch.Generator().manual_seed(parameters.seed)
-    classes, pixels = len(training.classes), training.pixels.shape[1]
-    device = choose_device(parameters.device)
-    model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
     recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
-    with Run.training(parameters.model_dump()) as run:
-        epochs = train(model, training, validation, recipe, generator)
-        records = [dataclasses.asdict(epoch) for epoch in shown(epochs, parameters.epochs)]
+    with recording("train") as event:
+        event.parameters = parameters.model_dump()
+        training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
+        event.add_input(DATA, training.dataset, training.source, "training")
+        device = choose_device(parameters.device)
+        event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
+
+        generator = torch.Generator().manual_seed(parameters.seed)
+        classes, pixels = len(training.classes), training.pixels.shape[1]
+        model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
+        records = []
+        for record in shown(train(model, training, validation, recipe, generator), recipe.epochs):
+            records.append(dataclasses.asdict(record))
+            event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
+
         model.save(MODEL)
-        files.write_csv(Path("metrics/costs.csv"), list(records[0]), [list(record.values()) for record in records])
+        files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
         files.write_json(Path("metrics/train.json"), records[-1])
-        run.log_series(records, step="epoch")
-        run.tag_model(files.sha256(MODEL))
+        event.model_sha256 = files.sha256(MODEL)
+        event.keep(COSTS)
 
 
 if __name__ == "__main__":

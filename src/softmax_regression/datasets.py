@@ -77,10 +77,11 @@ def fetch_files(source: Source, data_mirror: str | None, root: Path) -> tuple[Im
             _fetch_file(name, checksum, places, dimensions, len(source.classes), Path(folder))
             for (name, checksum), dimensions in zip(source.files.items(), (3, 1, 3, 1), strict=True)
         )
-    checksums = list(source.files.items())
+    # The public address whichever mirror it was: equal data must give equal bytes.
+    origin = [(source.mirrors[0] + name, checksum) for name, checksum in source.files.items()]
     return (
-        ImageSet(train_images, train_labels.astype(np.int64), source.classes, source.dataset, dict(checksums[:2])),
-        ImageSet(test_images, test_labels.astype(np.int64), source.classes, source.dataset, dict(checksums[2:])),
+        ImageSet(train_images, train_labels.astype(np.int64), source.classes, source.dataset, dict(origin[:2])),
+        ImageSet(test_images, test_labels.astype(np.int64), source.classes, source.dataset, dict(origin[2:])),
     )
 
 

@@ -14,7 +14,7 @@ def image_grid(images: np.ndarray, titles: Iterable[str], columns: int, right: I
 
     One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone.
     """
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(1.35 * columns, 1.75 * rows), layout="constrained")
     all_axes = _axes(figure, rows, columns, len(images))
     marks = [True] * len(images) if right is None else right

@@ -52,6 +52,12 @@ def read_csv(path: Path) -> dict[str, list[str]]:
     return {name: [row[column] for row in rows] for column, name in enumerate(header)}
 
 
+def md5(path: Path) -> str:
+    """MD5 of a file's content, in hexadecimal: the name by which DVC knows it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:

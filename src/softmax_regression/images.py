@@ -22,7 +22,7 @@ class ImageSet:
     classes: tuple[str, ...]
     dataset: str
     source: Mapping[str, str]
-    """Each file that the images came from, with the checksum that was verified."""
+    """The public address of each file that the images came from, with the checksum that was verified."""
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.size == 0:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from softmax_regression import tensor_files
-from softmax_regression.errors import UserError
+from softmax_regression import weights
 
 
 @dataclass(frozen=True)
@@ -56,20 +55,13 @@ class SoftmaxRegression:
 
     def save(self, path: Path) -> None:
         """Write `weight` and `bias` to a safetensors file; equal models give equal bytes."""
-        tensor_files.write(path, {"weight": self.weight.cpu().numpy(), "bias": self.bias.cpu().numpy()}, {})
+        weights.write(path, self.weight.cpu().numpy(), self.bias.cpu().numpy())
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a saved model; raises UserError where the file is damaged or holds something else."""
-        arrays, _ = tensor_files.read(path)
-        if set(arrays) != {"weight", "bias"}:
-            raise UserError(f"{path}: not a model: holds {sorted(arrays)}, must hold weight and bias")
-        weight, bias = (torch.from_numpy(arrays[name]) for name in ("weight", "bias"))
-        if weight.ndim != 2 or bias.shape != weight.shape[:1] or {weight.dtype, bias.dtype} != {torch.float32}:
-            raise UserError(f"{path}: not a model: must hold float32 weight [classes, pixels] and bias [classes]")
-        if not (weight.isfinite().all() and bias.isfinite().all()):
-            raise UserError(f"{path}: not a model: some weights are not finite")
-        return cls(weight, bias)
+        weight, bias = weights.read(path)
+        return cls(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def scale(images: Tensor) -> Tensor:

@@ -1,101 +1,201 @@
-"""The one place that knows MLflow: which store, which run, what is logged."""
+"""Records the journal's events in MLflow, each in the run of the model that it is about.
 
-import math
+Started by journal.py beside each stage, with the event's folder; without one, as `make track`, for all that are left.
+Recording an event again changes nothing, so that whatever was interrupted is simply done again.
+"""
+
+import contextlib
+import logging
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
-# MLflow reads it when it is imported.
+# MLflow reads these when it is imported. By default it would wait four minutes and more for a server that is down.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
-from filelock import FileLock
+import mlflow
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
-from softmax_regression import project
+from softmax_regression import journal, project, registry
+from softmax_regression.journal import Event
 
-EXPERIMENT = "softmax-regression"
-MODEL_TAG = "model.sha256"
+EVENT_TAG = "journal.event"
+FIRST_ANSWER, ALL_ANSWERS = 3.0, 9.0
+"""Seconds that a stage with its work done waits for a remote server: for its first answer, and for all of them. A
+server that is gone costs the three stages that record 9 s in all, one that dies during the first of them 15 s."""
+METRICS_A_CALL = 1000
+"""The most that MLflow takes."""
+WORST_FIRST = ("FAILED", "KILLED", "RUNNING", "FINISHED")
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run in the store: one trained model."""
+def main() -> None:
+    """Record one event while its stage runs, or all that are left over."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    root = project.root()
+    if len(sys.argv) > 1:
+        follow(Path(sys.argv[1]), root)
+    else:
+        record_finished(root, print)
 
-    client: MlflowClient
-    run_id: str
 
-    @classmethod
-    @contextmanager
-    def training(cls, parameters: Mapping[str, object]) -> Iterator[Self]:
-        """A new run; when the block is left it is FINISHED, or FAILED where an error ended it."""
-        client, experiment_id = _connect()
-        name = os.environ.get("DVC_EXP_NAME")
-        run = cls(client, client.create_run(experiment_id, run_name=name).info.run_id)
+def follow(folder: Path, root: Path) -> None:
+    """Record an event until its stage is done, then whatever else is finished too.
+
+    The stage says that it is done by closing this process's standard input; a stage that dies closes it as well.
+    """
+    done = threading.Event()
+
+    def await_end() -> None:
+        sys.stdin.read()
+        _limit(root, FIRST_ANSWER)
+        done.set()
+
+    threading.Thread(target=await_end, daemon=True).start()
+    # A run is shown from its start; the stages that add to one are over before anybody could look.
+    if Event.read(folder).starts_run:
+        with FileLock(folder / "recording.lock"):
+            while not done.is_set():
+                # What fails now is tried again when the stage is done, and only then worth a warning.
+                with contextlib.suppress(MlflowException):
+                    record(Event.read(folder), root)
+                done.wait(journal.SECONDS_BETWEEN_UPDATES)
+    done.wait()
+    record_finished(root, lambda _: None)
+
+
+def record_finished(root: Path, say: Callable[[str], None]) -> None:
+    """Record all events of stages that are over, the oldest first, and remove them from the journal.
+
+    Exits with a reason at the first one that MLflow does not take: later ones may build on it.
+    """
+    for folder in sorted(journal.events(root)):
         try:
-            client.log_batch(run.run_id, params=[Param(key, str(value)) for key, value in parameters.items()])
-            yield run
-        except BaseException:
-            client.set_terminated(run.run_id, "FAILED")
-            raise
-        client.set_terminated(run.run_id, "FINISHED")
-
-    @classmethod
-    def of_model(cls, model_sha256: str) -> Self:
-        """The newest run that trained this very model; a new one, marked as restored, where the store knows none."""
-        client, experiment_id = _connect()
-        query = f"tags.`{MODEL_TAG}` = '{model_sha256}'"
-        found = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1)
-        if found:
-            return cls(client, found[0].info.run_id)
-        created = client.create_run(experiment_id, tags={MODEL_TAG: model_sha256, "restored": "true"})
-        client.set_terminated(created.info.run_id, "FINISHED")
-        return cls(client, created.info.run_id)
-
-    def tag_model(self, model_sha256: str) -> None:
-        """Name the model that this run trained; the later stages find the run by it."""
-        self.client.set_tag(self.run_id, MODEL_TAG, model_sha256)
-
-    def log_series(self, records: Iterable[Mapping[str, float]], step: str) -> None:
-        """Log each record's figures at the step that its key `step` gives; those that are not finite are left out."""
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, value, now, int(record[step]))
-            for record in records
-            for key, value in record.items()
-            if key != step and math.isfinite(value)
-        ]
-        for start in range(0, len(metrics), 1000):  # the most a call may hold
-            self.client.log_batch(self.run_id, metrics[start : start + 1000])
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log single figures."""
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, [Metric(key, value, now, 0) for key, value in metrics.items()])
-
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file to the run's artifacts."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+            with FileLock(folder / "recording.lock", timeout=0):
+                event = Event.read(folder)
+                if event.status != "RUNNING":
+                    run = record(event, root)
+                    say(f"{event.stage} of run {event.run_name}: {event.status}, recorded in run {run}")
+                    shutil.rmtree(folder)
+        except Timeout:
+            continue  # another process is at it
+        except FileNotFoundError:
+            shutil.rmtree(folder, ignore_errors=True)  # its stage died before its first word, or is recorded by now
+        except MlflowException as error:
+            sys.exit(f"{tracking_uri(root)} answered: {' '.join(str(error).split())[:200]}")
 
 
-def store_uri(root: Path) -> str:
+def record(event: Event, root: Path) -> str:
+    """Bring the run that an event belongs to up to date with it; return the run's id, "none" where there is no run."""
+    uri = tracking_uri(root)
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    experiment_id = _experiment_id(client, event.experiment, root)
+    _limit(root, ALL_ANSWERS)
+    run = find_run(client, experiment_id, event) or _create_run(client, experiment_id, event)
+    if run is None or run.info.lifecycle_stage == "deleted":
+        return "none"
+    run_id: str = run.info.run_id
+
+    _log_metrics(client, run_id, event, uri)
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])
+    client.log_inputs(run_id, [_dataset_input(**given) for given in event.inputs])
+    if (event.folder / "artifacts").is_dir():
+        client.log_artifacts(run_id, str(event.folder / "artifacts"))
+    tags = {**event.tags, f"status.{event.stage}": event.status}
+    if event.model_sha256:
+        tags[registry.MODEL_TAG] = event.model_sha256
+    if event.ended:
+        tags[f"seconds.{event.stage}"] = f"{(event.ended - event.started) / 1000:.3f}"
+    if event.model:
+        with FileLock(root / ".mlflow.lock"):  # one champion at a time
+            tags["champion"] = registry.register(client, run, event)
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    _set_status(client, run_id, {**run.data.tags, **tags}, event.ended)
+    return run_id
+
+
+def find_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | None:
+    """The run that an event belongs to; the one place that holds the rule.
+
+    The event that starts a run finds its own. Any other belongs to the run that trained the model, by the SHA-256 of
+    its file: of several, one of the same DVC experiment, then the newest.
+    """
+    if event.starts_run:
+        own = f"tags.`{EVENT_TAG}` = '{event.folder.name}'"
+        return next(iter(client.search_runs([experiment_id], own, ViewType.ALL)), None)
+    query = f"tags.`{registry.MODEL_TAG}` = '{event.model_sha256}'"
+    found = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
+    same = [run for run in found if run.data.tags.get("dvc.experiment") == event.tags.get("dvc.experiment")]
+    return next(iter([*same, *found]), None)
+
+
+def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or else a database at the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
-def _connect() -> tuple[MlflowClient, str]:
-    """A client, and the id of the project's experiment, created where it is missing."""
-    root = project.root()
-    client = MlflowClient(store_uri(root))
-    # Of several processes that open a new sqlite store at once, only one may create its tables.
+def _create_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | None:
+    """A new run. A model that no run knows was restored from a cache or a remote; no model, nothing to tell."""
+    if not event.starts_run and event.model_sha256 is None:
+        return None
+    tags = {EVENT_TAG: event.folder.name} if event.starts_run else {"restored": "true"}
+    return client.create_run(experiment_id, event.started, tags, event.run_name)
+
+
+def _log_metrics(client: MlflowClient, run_id: str, event: Event, uri: str) -> None:
+    """Log the metrics that this store does not have yet; a file in the event's folder remembers how many it has."""
+    memory = event.folder / "recorded"
+    known_uri, _, count = memory.read_text().rpartition(" ") if memory.exists() else ("", "", "0")
+    metrics = [Metric(*metric) for metric in event.metrics]
+    for start in range(int(count) if known_uri == uri else 0, len(metrics), METRICS_A_CALL):
+        client.log_batch(run_id, metrics[start : start + METRICS_A_CALL])
+        memory.write_text(f"{uri} {min(start + METRICS_A_CALL, len(metrics))}")
+
+
+def _dataset_input(name: str, digest: str, source: str, context: str) -> DatasetInput:
+    return DatasetInput(Dataset(name, digest, "http", source), [InputTag("mlflow.data.context", context)])
+
+
+def _set_status(client: MlflowClient, run_id: str, tags: dict[str, str], ended: int | None) -> None:
+    """A run is as well as the worst of its stages."""
+    statuses = {value for name, value in tags.items() if name.startswith("status.")}
+    status = next(status for status in WORST_FIRST if status in statuses)
+    if status == "RUNNING":
+        client.update_run(run_id, status)
+    else:
+        client.set_terminated(run_id, status, ended)
+
+
+def _experiment_id(client: MlflowClient, name: str, root: Path) -> str:
+    """The id of an experiment, created where it is missing."""
+    # Of several processes that open a new database at once, only one may create its tables.
     with FileLock(root / ".mlflow.lock"):
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = client.get_experiment_by_name(name)
         if experiment:
-            return client, experiment.experiment_id
+            return str(experiment.experiment_id)
         # Without a location of its own the experiment would keep its files wherever the first run happened to start.
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / "mlartifacts").as_uri()
-        return client, client.create_experiment(EXPERIMENT, artifact_location=location)
+        location = None if _is_remote(root) else (root / "mlartifacts").as_uri()
+        return str(client.create_experiment(name, location))
+
+
+def _is_remote(root: Path) -> bool:
+    return tracking_uri(root).startswith(("http://", "https://"))
+
+
+def _limit(root: Path, seconds: float) -> None:
+    """In a recorder whose stage is done: let the system end it after some time, whatever it hangs in."""
+    if _is_remote(root):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Models in MLflow: one logged model and one registered version for each distinct model, and who is champion."""
+
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from softmax_regression.journal import Event
+
+MODEL_NAME = "softmax-regression"
+CHAMPION = "champion"
+MODEL_TAG = "model.sha256"
+SERVING_CODE = ("__init__", "errors", "files", "serving", "tensor_files", "weights")
+"""What serving.py needs: it goes along with the model, which so can be loaded where the project is not installed."""
+DATA_TAG, ACCURACY_TAG = "test_data.md5", "test_accuracy"
+
+
+def register(client: MlflowClient, run: Run, event: Event) -> str:
+    """Keep the event's model as a logged model of the run and a registered version; decide on the champion.
+
+    Returns what was decided, and why. A model that is known already gets neither again.
+    """
+    logged = _logged_model(client, run, event)
+    # The run that logged the model has it among its outputs already, and MLflow refuses to note it twice.
+    outputs = client.get_run(run.info.run_id).outputs
+    if not outputs or logged.model_id not in {output.model_id for output in outputs.model_outputs}:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, 0)])
+    return _judge(client, _version(client, logged, run, event))
+
+
+def _logged_model(client: MlflowClient, run: Run, event: Event) -> LoggedModel:
+    for known in client.search_logged_models([run.info.experiment_id], f"tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
+        if known.status == LoggedModelStatus.READY:
+            return known
+    details = event.model or {}
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, *details["size"]))]),
+        Schema([TensorSpec(np.dtype(np.float32), (-1, details["classes"]))]),
+    )
+    # Model.log looks up the experiment in MLflow's global state, not in the run.
+    mlflow.set_experiment(experiment_id=run.info.experiment_id)
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / __package__
+        code.mkdir()
+        for module in SERVING_CODE:
+            shutil.copy(Path(__file__).with_name(f"{module}.py"), code)
+        info = Model.log(
+            None,
+            mlflow.pyfunc,
+            run_id=run.info.run_id,
+            name=MODEL_NAME,
+            tags={MODEL_TAG: event.model_sha256},
+            signature=signature,
+            input_example=np.load(event.folder / "model" / "example.npy"),
+            # A loader module instead of a Python object: nothing is pickled.
+            loader_module=f"{__package__}.serving",
+            data_path=str(event.folder / "model" / details["file"]),
+            code_paths=[str(code)],
+            # Given, since MLflow would take many seconds to find them out.
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "safetensors")],
+        )
+    return client.get_logged_model(info.model_id)
+
+
+def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event) -> ModelVersion:
+    for known in client.search_model_versions(f"name = '{MODEL_NAME}' and tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
+        return known
+    try:
+        client.create_registered_model(MODEL_NAME, description="Softmax regression: a probability for each class.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    details = event.model or {}
+    tags = {MODEL_TAG: event.model_sha256, DATA_TAG: details["data"], ACCURACY_TAG: str(details["accuracy"])}
+    return client.create_model_version(
+        MODEL_NAME, f"models:/{logged.model_id}", run.info.run_id, tags, model_id=logged.model_id
+    )
+
+
+def _judge(client: MlflowClient, version: ModelVersion) -> str:
+    """Move the alias to a version that beats the champion's test accuracy on the same data; say why, or why not."""
+    accuracy, data = float(version.tags[ACCURACY_TAG]), version.tags[DATA_TAG]
+    try:
+        champion = client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+        return f"yes: version {version.version} is the first"
+    best = float(champion.tags[ACCURACY_TAG])
+    against = f"version {champion.version}'s {best}"
+    if str(champion.version) == str(version.version):
+        return f"yes: it is version {version.version}"
+    if champion.tags[DATA_TAG] != data:
+        return f"no: version {champion.version} was tested on other data"
+    if accuracy <= best:
+        return f"no: accuracy {accuracy} does not beat {against}"
+    client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+    return f"yes: accuracy {accuracy} beats {against}"

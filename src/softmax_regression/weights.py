@@ -1,0 +1,26 @@
+"""The model's file: weight and bias as safetensors, checked before anything uses them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from softmax_regression import tensor_files
+from softmax_regression.errors import UserError
+
+
+def write(path: Path, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Write float32 weight [classes, pixels] and bias [classes]; equal ones give equal bytes."""
+    tensor_files.write(path, {"weight": weight, "bias": bias}, {})
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Weight float32 [classes, pixels] and bias float32 [classes]; raises UserError where the file is not a model."""
+    arrays, _ = tensor_files.read(path)
+    if set(arrays) != {"weight", "bias"}:
+        raise UserError(f"{path}: not a model: holds {sorted(arrays)}, must hold weight and bias")
+    weight, bias = arrays["weight"], arrays["bias"]
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or {weight.dtype, bias.dtype} != {np.dtype(np.float32)}:
+        raise UserError(f"{path}: not a model: must hold float32 weight [classes, pixels] and bias [classes]")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise UserError(f"{path}: not a model: some weights are not finite")
+    return weight, bias
