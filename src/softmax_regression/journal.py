@@ -26,6 +26,8 @@ from filelock import FileLock, Timeout
 from softmax_regression import files, project
 
 EXPERIMENT = "softmax-regression"
+ALIVE = "alive.lock"
+"""The file that a stage keeps locked while it lives."""
 KEPT_WITH_EVERY_RUN = ("params.yaml", "dvc.lock", "requirements.lock")
 SECONDS_BETWEEN_UPDATES = 5.0
 """How often a long stage brings its event up to date, for those who watch the run in MLflow."""
@@ -102,7 +104,7 @@ class Event:
         event = cls(folder, **json.loads((folder / "event.json").read_text(encoding="utf-8")))
         if event.status == "RUNNING":
             try:
-                with FileLock(folder / "alive.lock", timeout=0):
+                with FileLock(folder / ALIVE, timeout=0):
                     event.status = "KILLED"
             except Timeout:
                 pass
@@ -118,12 +120,12 @@ def recording(stage: str, model: Path | None = None, experiment: str = EXPERIMEN
     """
     folder = project.root() / ".journal" / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
+    event = Event(folder, stage, experiment, _run_name(), model is None, _now(), tags=_circumstances())
+    event.model_sha256 = files.sha256(model) if model and model.is_file() else None
+    for path in filter(Path.is_file, map(Path, KEPT_WITH_EVERY_RUN)):
+        event.keep(path)
     # The system lets go of the lock when the process dies, however it dies.
-    with FileLock(folder / "alive.lock"):
-        event = Event(folder, stage, experiment, _run_name(), model is None, _now(), tags=_circumstances())
-        event.model_sha256 = files.sha256(model) if model and model.is_file() else None
-        for path in filter(Path.is_file, map(Path, KEPT_WITH_EVERY_RUN)):
-            event.keep(path)
+    with FileLock(folder / ALIVE):
         event.write()
         recorder = subprocess.Popen(
             [sys.executable, "-m", "softmax_regression.tracking", str(folder)],
@@ -131,7 +133,7 @@ def recording(stage: str, model: Path | None = None, experiment: str = EXPERIMEN
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the stage; the recorder has yet to say that it was pressed
+            start_new_session=True,  # Ctrl-C is for the stage; the recorder has yet to note that it was pressed
         )
         try:
             yield event

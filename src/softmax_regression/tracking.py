@@ -11,24 +11,25 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 # MLflow reads these when it is imported. By default it would wait four minutes and more for a server that is down.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 
 from softmax_regression import journal, project, registry
 from softmax_regression.journal import Event
 
 EVENT_TAG = "journal.event"
+STORE_LOCK = ".mlflow.lock"
 FIRST_ANSWER, ALL_ANSWERS = 3.0, 9.0
 """Seconds that a stage with its work done waits for a remote server: for its first answer, and for all of them. A
 server that is gone costs the three stages that record 9 s in all, one that dies during the first of them 15 s."""
@@ -44,7 +45,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         follow(Path(sys.argv[1]), root)
     else:
-        record_finished(root, print)
+        record_finished(root)
 
 
 def follow(folder: Path, root: Path) -> None:
@@ -52,11 +53,11 @@ def follow(folder: Path, root: Path) -> None:
 
     The stage says that it is done by closing this process's standard input; a stage that dies closes it as well.
     """
-    done = threading.Event()
+    done, answered = threading.Event(), threading.Event()
 
     def await_end() -> None:
         sys.stdin.read()
-        _limit(root, FIRST_ANSWER)
+        _limit(root, ALL_ANSWERS if answered.is_set() else FIRST_ANSWER)
         done.set()
 
     threading.Thread(target=await_end, daemon=True).start()
@@ -64,48 +65,46 @@ def follow(folder: Path, root: Path) -> None:
     if Event.read(folder).starts_run:
         with FileLock(folder / "recording.lock"):
             while not done.is_set():
-                # What fails now is tried again when the stage is done, and only then worth a warning.
-                with contextlib.suppress(MlflowException):
-                    record(Event.read(folder), root)
+                # Whatever fails now is tried again when the stage is done, and only then worth a warning.
+                with contextlib.suppress(Exception):
+                    record(_connect(root), Event.read(folder), root)
+                    answered.set()
                 done.wait(journal.SECONDS_BETWEEN_UPDATES)
     done.wait()
-    record_finished(root, lambda _: None)
+    with contextlib.suppress(FileNotFoundError):
+        # A stage that has died is seen to have done so once the system has let go of its lock.
+        while Event.read(folder).status == "RUNNING":
+            time.sleep(0.05)
+    record_finished(root, lambda: _limit(root, ALL_ANSWERS))
 
 
-def record_finished(root: Path, say: Callable[[str], None]) -> None:
+def record_finished(root: Path, on_answer: Callable[[], None] = lambda: None) -> None:
     """Record all events of stages that are over, the oldest first, and remove them from the journal.
 
     Exits with a reason at the first one that MLflow does not take: later ones may build on it.
     """
-    for folder in sorted(journal.events(root)):
-        try:
-            with FileLock(folder / "recording.lock", timeout=0):
-                event = Event.read(folder)
-                if event.status != "RUNNING":
-                    run = record(event, root)
-                    say(f"{event.stage} of run {event.run_name}: {event.status}, recorded in run {run}")
-                    shutil.rmtree(folder)
-        except Timeout:
-            continue  # another process is at it
-        except FileNotFoundError:
-            shutil.rmtree(folder, ignore_errors=True)  # its stage died before its first word, or is recorded by now
-        except MlflowException as error:
-            sys.exit(f"{tracking_uri(root)} answered: {' '.join(str(error).split())[:200]}")
+    folders = journal.events(root)
+    if not folders:
+        return
+    try:
+        client = _connect(root)
+        on_answer()
+        for folder in folders:
+            with contextlib.suppress(Timeout), FileLock(folder / "recording.lock", timeout=0):
+                _record_and_remove(client, folder, root)
+    except Exception as error:  # MLflow lets those of its database and network libraries through
+        sys.exit(f"{tracking_uri(root)}: {' '.join(str(error).split())[:200]}")
 
 
-def record(event: Event, root: Path) -> str:
+def record(client: MlflowClient, event: Event, root: Path) -> str:
     """Bring the run that an event belongs to up to date with it; return the run's id, "none" where there is no run."""
-    uri = tracking_uri(root)
-    mlflow.set_tracking_uri(uri)
-    client = MlflowClient(uri)
     experiment_id = _experiment_id(client, event.experiment, root)
-    _limit(root, ALL_ANSWERS)
     run = find_run(client, experiment_id, event) or _create_run(client, experiment_id, event)
     if run is None or run.info.lifecycle_stage == "deleted":
         return "none"
     run_id: str = run.info.run_id
 
-    _log_metrics(client, run_id, event, uri)
+    _log_metrics(client, run_id, event)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])
     client.log_inputs(run_id, [_dataset_input(**given) for given in event.inputs])
     if (event.folder / "artifacts").is_dir():
@@ -116,7 +115,7 @@ def record(event: Event, root: Path) -> str:
     if event.ended:
         tags[f"seconds.{event.stage}"] = f"{(event.ended - event.started) / 1000:.3f}"
     if event.model:
-        with FileLock(root / ".mlflow.lock"):  # one champion at a time
+        with FileLock(root / STORE_LOCK):  # one champion at a time
             tags["champion"] = registry.register(client, run, event)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     _set_status(client, run_id, {**run.data.tags, **tags}, event.ended)
@@ -151,14 +150,28 @@ def _create_run(client: MlflowClient, experiment_id: str, event: Event) -> Run |
     return client.create_run(experiment_id, event.started, tags, event.run_name)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, event: Event, uri: str) -> None:
+def _record_and_remove(client: MlflowClient, folder: Path, root: Path) -> None:
+    try:
+        event = Event.read(folder)
+    except FileNotFoundError:
+        # Another process has recorded it by now; or its stage is about to write its first word, or died before.
+        if time.time_ns() - int(folder.name.split("-")[0]) > 60e9:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    if event.status != "RUNNING":
+        run_id = record(client, event, root)
+        shutil.rmtree(folder)
+        print(f"{event.stage} of run {event.run_name}, {event.status}: recorded in run {run_id}")
+
+
+def _log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
     """Log the metrics that this store does not have yet; a file in the event's folder remembers how many it has."""
     memory = event.folder / "recorded"
-    known_uri, _, count = memory.read_text().rpartition(" ") if memory.exists() else ("", "", "0")
+    store, _, count = memory.read_text().rpartition(" ") if memory.exists() else ("", "", "0")
     metrics = [Metric(*metric) for metric in event.metrics]
-    for start in range(int(count) if known_uri == uri else 0, len(metrics), METRICS_A_CALL):
+    for start in range(int(count) if store == client.tracking_uri else 0, len(metrics), METRICS_A_CALL):
         client.log_batch(run_id, metrics[start : start + METRICS_A_CALL])
-        memory.write_text(f"{uri} {min(start + METRICS_A_CALL, len(metrics))}")
+        memory.write_text(f"{client.tracking_uri} {min(start + METRICS_A_CALL, len(metrics))}")
 
 
 def _dataset_input(name: str, digest: str, source: str, context: str) -> DatasetInput:
@@ -175,10 +188,20 @@ def _set_status(client: MlflowClient, run_id: str, tags: dict[str, str], ended: 
         client.set_terminated(run_id, status, ended)
 
 
+def _connect(root: Path) -> MlflowClient:
+    """A client of a store that answers."""
+    uri = tracking_uri(root)
+    mlflow.set_tracking_uri(uri)
+    # Of several processes that open a new database at once, only one may create its tables.
+    with FileLock(root / STORE_LOCK):
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
 def _experiment_id(client: MlflowClient, name: str, root: Path) -> str:
     """The id of an experiment, created where it is missing."""
-    # Of several processes that open a new database at once, only one may create its tables.
-    with FileLock(root / ".mlflow.lock"):
+    with FileLock(root / STORE_LOCK):
         experiment = client.get_experiment_by_name(name)
         if experiment:
             return str(experiment.experiment_id)
