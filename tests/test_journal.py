@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_an_error_ends_the_block_and_fails_the_run(project: Path) -> None:
 
 STAGE_THAT_WAITS = """
 import time
+import urllib.request
 from softmax_regression.journal import recording
 with recording("train") as event:
     event.log({"train_cost": 7.0})
@@ -179,6 +181,58 @@ def test_a_server_that_never_answers_is_waited_for_no_longer_than_promised(
     assert capfd.readouterr().err.count("warning: ") == 3
     assert len(journal.events(project)) == 3
     assert waited < 60
+
+
+@pytest.fixture
+def server(tmp_path: Path, new_store: Path) -> Iterator[tuple[str, int]]:
+    """A real MLflow server: its address, and its process group, all of which can be stopped and continued."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shutil.copy(new_store, tmp_path / "server.db")
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    locations = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--artifacts-destination", str(tmp_path)]
+    process = subprocess.Popen(
+        command + locations, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            break
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+    yield address, process.pid
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], server: tuple[str, int]
+) -> None:
+    address, group = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    client = MlflowClient(address)
+    (project / "costs.csv").write_text("epoch,train_cost\n")
+    with recording("train") as event:
+        event.log({"train_cost": 2.5}, step=0)
+        while not client.search_experiments(filter_string="name = 'softmax-regression'"):
+            time.sleep(0.1)
+        os.killpg(group, signal.SIGSTOP)
+        event.log({"train_cost": 1.5}, step=1)
+        event.keep(project / "costs.csv")
+    assert "warning: train of run no-commit is not recorded in MLflow: " in capfd.readouterr().err
+
+    os.killpg(group, signal.SIGCONT)
+    for _ in range(2):
+        record_finished(project)
+    (run,) = client.search_runs(
+        [client.search_experiments(filter_string="name = 'softmax-regression'")[0].experiment_id]
+    )
+    assert run.info.status == "FINISHED"
+    assert [metric.value for metric in client.get_metric_history(run.info.run_id, "train_cost")] == [2.5, 1.5]
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["costs.csv"]
 
 
 RUN_OF_ONE_OF_EIGHT = """
