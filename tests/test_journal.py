@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -83,7 +83,6 @@ def test_an_error_ends_the_block_and_fails_the_run(project: Path) -> None:
 
 STAGE_THAT_WAITS = """
 import time
-import urllib.request
 from softmax_regression.journal import recording
 with recording("train") as event:
     event.log({"train_cost": 7.0})
@@ -198,7 +197,7 @@ def server(tmp_path: Path, new_store: Path) -> Iterator[tuple[str, int]]:
     deadline = time.monotonic() + 120
     while True:
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            requests.get(f"{address}/health", timeout=5)
             break
         except OSError:
             assert process.poll() is None and time.monotonic() < deadline
@@ -227,9 +226,8 @@ def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
     os.killpg(group, signal.SIGCONT)
     for _ in range(2):
         record_finished(project)
-    (run,) = client.search_runs(
-        [client.search_experiments(filter_string="name = 'softmax-regression'")[0].experiment_id]
-    )
+    (experiment,) = client.search_experiments(filter_string="name = 'softmax-regression'")
+    (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert [metric.value for metric in client.get_metric_history(run.info.run_id, "train_cost")] == [2.5, 1.5]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["costs.csv"]
