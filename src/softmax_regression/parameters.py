@@ -81,10 +81,15 @@ def _explain(problem: Any, known: Any) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0) or list(known)[:1]
-        return f"{key} is unknown, the nearest known key is {nearest[0]}"
+        return f"{key} is unknown, the nearest known key is {_nearest(key, list(known))}"
     allowed = problem["msg"].replace("Input should be", "must be", 1)
     return f"{key} = {_one_line(repr(problem['input']))}: {allowed}"
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    """The known key that was most likely meant; lr for learning_rate, though they share few letters."""
+    initials = "".join(word[:1] for word in key.split("_"))
+    return initials if initials in known else difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
 
 
 def _one_line(text: str, limit: int = 120) -> str:
