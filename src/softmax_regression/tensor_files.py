@@ -16,11 +16,17 @@ DTYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, object]) -> None:
-    """Write arrays and a JSON description; equal contents give equal bytes."""
+    """Write arrays and a JSON description; equal contents give equal bytes.
+
+    Raises UserError where the disk refuses.
+    """
     # One metadata key only: the library writes several in an order that changes from process to process.
     metadata = {"description": json.dumps(description, sort_keys=True)}
-    with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
+    try:
+        with replacing(path) as temporary:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
+    except SafetensorError as error:  # what the library makes of the disk's OSError
+        raise UserError(f"{path}: cannot be written: {error}") from None
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
