@@ -165,11 +165,10 @@ def _read_idx(payload: bytes, dimensions: int, classes: int, folder: Path) -> np
     path.write_bytes(payload)
     try:
         array: np.ndarray = read_sn3_pascalvincent_tensor(str(path)).numpy()
-    except (AssertionError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"not an IDX file: {error or 'its header does not fit its length'}") from None
-    if array.dtype != np.uint8 or array.ndim != dimensions or array.size == 0:
-        found = f"{array.dtype} {list(array.shape)}"
-        raise ValueError(f"holds {found}, must be uint8 in {dimensions} dimensions, not empty")
+    except (AssertionError, KeyError, ValueError, RuntimeError):  # few of them say anything of use
+        raise ValueError("not an IDX file, or empty, or its length does not fit its header") from None
+    if array.dtype != np.uint8 or array.ndim != dimensions:
+        raise ValueError(f"holds {array.dtype} {list(array.shape)}, must be uint8 in {dimensions} dimensions")
     if dimensions == 1 and array.max() >= classes:
         raise ValueError(f"holds label {array.max()}, must be below {classes}")
     return array
