@@ -14,7 +14,7 @@ def image_grid(images: np.ndarray, titles: Iterable[str], columns: int, right: I
 
     One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone.
     """
-    rows = max(1, -(-len(images) // columns))
+    rows = max(1, -(-len(images) // columns))  # a model without mistakes has none to draw
     figure = Figure(figsize=(1.35 * columns, 1.75 * rows), layout="constrained")
     all_axes = _axes(figure, rows, columns, len(images))
     marks = [True] * len(images) if right is None else right
@@ -61,9 +61,11 @@ def cost_curves(costs: Mapping[str, np.ndarray]) -> Figure:
     """Training and validation cost, and validation accuracy, over the epochs."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     cost_axes, accuracy_axes = figure.subplots(1, 2)
+    marker = "o" if len(costs["epoch"]) == 1 else ""  # a line of one point would not show
     for name, style, label in (("train_cost", "-", "training"), ("valid_cost", "--", "validation")):
-        cost_axes.plot(costs["epoch"], costs[name], style, label=label, color=BLACK if style == "-" else RED)
-    accuracy_axes.plot(costs["epoch"], costs["valid_accuracy"], "--", label="validation", color=RED)
+        color = BLACK if style == "-" else RED
+        cost_axes.plot(costs["epoch"], costs[name], style, marker=marker, label=label, color=color)
+    accuracy_axes.plot(costs["epoch"], costs["valid_accuracy"], "--", marker=marker, label="validation", color=RED)
     for axes, label in ((cost_axes, "cost (nats)"), (accuracy_axes, "accuracy")):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
