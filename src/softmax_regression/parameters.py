@@ -29,13 +29,13 @@ class Parameters(BaseModel):
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
     validation: Annotated[Number, Field(gt=0, lt=1)]
     implementation: Literal["scratch", "builtin"]
-    init_std: Annotated[Number, Field(ge=0)]
-    lr: Annotated[Number, Field(gt=0)]
+    init_std: Annotated[Number, Field(ge=0, le=1_000_000)]
+    lr: Annotated[Number, Field(gt=0, le=1_000_000)]
     lr_schedule: Literal["constant", "linear", "cosine"]
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)]
     momentum: Annotated[Number, Field(ge=0, lt=1)]
-    weight_decay: Annotated[Number, Field(ge=0)]
+    weight_decay: Annotated[Number, Field(ge=0, le=1_000_000)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda"]
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
@@ -56,10 +56,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word; which of them was meant nobody knows."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands there twice", node.start_mark)
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
+            keys.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -89,7 +91,7 @@ def _explain(problem: Any, known: Any) -> str:
 def _nearest(key: str, known: list[str]) -> str:
     """The known key that was most likely meant; lr for learning_rate, though they share few letters."""
     initials = "".join(word[:1] for word in key.split("_"))
-    return initials if initials in known else difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+    return initials if initials in known else difflib.get_close_matches(key.lower(), known, n=1, cutoff=0)[0]
 
 
 def _one_line(text: str, limit: int = 120) -> str:
