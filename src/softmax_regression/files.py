@@ -46,9 +46,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """Read comma-separated values into one list of texts per column."""
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
+    """Read comma-separated values into one list of texts per column; raises UserError where there is no such file."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return {name: [row[column] for row in rows] for column, name in enumerate(header)}
 
 
