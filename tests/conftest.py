@@ -1,0 +1,72 @@
+"""What several test files need."""
+
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from softmax_regression import datasets
+from softmax_regression.images import ImageSet
+
+
+@pytest.fixture
+def small() -> ImageSet:
+    """23 images of 3×2 pixels in three classes."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (23, 3, 2), dtype=np.uint8)
+    return ImageSet(images, generator.integers(0, 3, 23), ("red", "green", "blue"), "small", {"made-up": "sha256:0"})
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 4 KiB, as on a disk that is nearly full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves files; what lies in the folder broken-off never arrives whole."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        content = source.read()
+        outputfile.write(content[:-1] if self.path.startswith("/broken-off/") else content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an HTTP server whose folders are those of tmp_path, so that each of them is a mirror."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path))) as http:
+        threading.Thread(target=http.serve_forever, args=[0.01]).start()
+        yield f"http://127.0.0.1:{http.server_port}/"
+        http.shutdown()
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address that refuses connections."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as bound:  # it never listens, and meanwhile nobody else can
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address that accepts connections and never answers."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(datasets, "TIMEOUT", (10, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"

@@ -1,0 +1,85 @@
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from softmax_regression.evaluation import calibration_error, confusion_counts, evaluate, most_confident_mistakes
+
+# The class 2 is never predicted; predicted are 0, 1, 1, 0.
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]])
+LABELS = np.array([0, 0, 1, 2])
+
+
+def test_confusion_counts_have_a_row_for_each_actual_class() -> None:
+    counts = confusion_counts(LABELS, np.array([0, 1, 1, 0]), 4)
+    np.testing.assert_array_equal(counts, [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def test_figures_of_a_case_counted_by_hand() -> None:
+    evaluation = evaluate(np.log(PROBABILITIES), LABELS)
+    assert evaluation.cost == pytest.approx(-(math.log(0.7) + math.log(0.2) + math.log(0.8) + math.log(0.2)) / 4)
+    assert evaluation.accuracy == 0.5
+    assert evaluation.precision == [0.5, 0.5, 0.0]
+    assert evaluation.recall == [0.5, 1.0, 0.0]
+    # Each in a bin of its own: (|0.7 - 1| + |0.6 - 0| + |0.8 - 1| + |0.5 - 0|) / 4.
+    assert evaluation.calibration_error == pytest.approx(0.4)
+
+
+def test_a_class_without_images_has_a_recall_of_0() -> None:
+    evaluation = evaluate(np.log(PROBABILITIES[:3]), LABELS[:3])
+    assert evaluation.recall == [0.5, 1.0, 0.0]
+
+
+def test_within_a_bin_confidence_and_accuracy_are_compared_in_the_mean() -> None:
+    # 0.68 and 0.72 share the bin from 10/15 to 11/15: |0.68 + 0.72 - 1| / 2.
+    assert calibration_error(np.array([0.68, 0.72]), np.array([False, True])) == pytest.approx(0.2)
+    # 0.66 and 0.72 do not: (|0.66 - 0| + |0.72 - 1|) / 2.
+    assert calibration_error(np.array([0.66, 0.72]), np.array([False, True])) == pytest.approx(0.47)
+
+
+def test_a_confidence_of_1_is_in_the_last_bin() -> None:
+    assert calibration_error(np.array([1.0, 0.95]), np.array([False, True])) == pytest.approx(0.475)
+
+
+def test_who_is_sure_and_right_is_calibrated_and_who_is_sure_and_wrong_is_not() -> None:
+    sure = np.ones(3)
+    assert calibration_error(sure, np.array([True, True, True])) == 0
+    assert calibration_error(sure, np.array([False, False, False])) == 1
+
+
+def test_figures_agree_with_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 5, 400)
+    probabilities = generator.dirichlet(np.ones(6), 400)  # the class 5 has no images
+    probabilities[np.arange(400), labels] += 0.3
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    predicted = probabilities.argmax(axis=1)
+    evaluation = evaluate(np.log(probabilities), labels)
+    precision, recall, _, _ = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(6), zero_division=0
+    )
+    assert evaluation.cost == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(6)))
+    assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert evaluation.precision == pytest.approx(precision)
+    assert evaluation.recall == pytest.approx(recall)
+    expected = metrics.confusion_matrix(labels, predicted, labels=range(6))
+    np.testing.assert_array_equal(confusion_counts(labels, predicted, 6), expected)
+
+
+def test_float32_log_probabilities_are_averaged_in_float64() -> None:
+    log_probabilities = np.full((100_000, 2), -0.1, np.float32)
+    assert evaluate(log_probabilities, np.zeros(100_000, np.int64)).cost == pytest.approx(np.float32(0.1), rel=1e-12)
+
+
+def test_the_most_confident_mistakes_come_first_equal_ones_in_their_order() -> None:
+    right = np.array([False, True, False, False, True, False])
+    probability = np.array([0.5, 0.99, 0.9, 0.5, 0.98, 0.6])
+    assert most_confident_mistakes(right, probability, 3).tolist() == [2, 5, 0]
+    assert most_confident_mistakes(right, probability, 100).tolist() == [2, 5, 0, 3]
+    many = np.tile([0.5, 0.9], 100)
+    assert most_confident_mistakes(many > 1, many, 200).tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
+
+
+def test_no_mistakes_give_no_indices() -> None:
+    assert most_confident_mistakes(np.array([True, True]), np.array([0.5, 0.9]), 3).tolist() == []

@@ -1,0 +1,238 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from clone import ROOT
+
+from softmax_regression.errors import UserError
+from softmax_regression.parameters import Parameters
+
+GOOD: dict[str, object] = {
+    "dataset": "mnist",
+    "validation": 0.1,
+    "implementation": "scratch",
+    "init_std": 0.01,
+    "lr": 0.1,
+    "lr_schedule": "cosine",
+    "epochs": 30,
+    "batch_size": 256,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "seed": 0,
+    "device": "auto",
+    "figure_dpi": 100,
+    "figure_mistakes": 25,
+}
+GOOD_TEXT = yaml.safe_dump(GOOD)
+NUMBERS = ("validation", "init_std", "lr", "momentum", "weight_decay")
+INTEGERS = ("epochs", "batch_size", "seed", "figure_dpi", "figure_mistakes")
+CHOICES = ("dataset", "implementation", "lr_schedule", "device")
+
+
+def read(folder: Path, content: str | bytes) -> Parameters:
+    path = folder / "params.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return Parameters.read(path)
+
+
+def refusal(folder: Path, content: str | bytes) -> str:
+    """What is said of wrong contents, without the file's name in front; always one printable line."""
+    with pytest.raises(UserError) as refused:
+        read(folder, content)
+    start, message = f"{folder / 'params.yaml'}: ", str(refused.value)
+    assert message.startswith(start) and message.isprintable()
+    return message.removeprefix(start)
+
+
+def changed(**values: object) -> str:
+    return yaml.safe_dump({**GOOD, **values})
+
+
+def test_the_committed_file_is_valid() -> None:
+    assert Parameters.read(ROOT / "params.yaml").model_dump().keys() == GOOD.keys()
+
+
+def test_every_value_is_read_as_it_stands(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD_TEXT).model_dump() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("dataset", name) for name in ("mnist", "fashion_mnist", "kmnist", "digits")),
+        *(("implementation", name) for name in ("scratch", "builtin")),
+        *(("lr_schedule", name) for name in ("constant", "linear", "cosine")),
+        *(("device", name) for name in ("auto", "cpu", "cuda")),
+        *(("validation", share) for share in (1e-9, 0.999)),
+        *(("momentum", share) for share in (0.0, 0.999)),
+        *((key, 0.0) for key in ("init_std", "weight_decay")),
+        *((key, 1) for key in ("epochs", "batch_size", "figure_mistakes")),
+        *(("seed", seed) for seed in (0, 2**63 - 1)),
+        *(("figure_dpi", dpi) for dpi in (20, 600)),
+        *((key, 1_000_000) for key in ("epochs", "init_std", "lr", "weight_decay")),
+        ("batch_size", 1_000_000_000),
+        ("figure_mistakes", 100),
+        ("lr", 5),
+    ],
+)
+def test_what_the_comments_allow_is_accepted(key: str, value: object, tmp_path: Path) -> None:
+    assert getattr(read(tmp_path, changed(**{key: value})), key) == value
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1e-5", "1E-5", "+.1e-4", "10.e-6"])
+def test_a_number_with_an_exponent_is_a_number_even_where_yaml_reads_a_text(text: str, tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD_TEXT.replace("lr: 0.1", f"lr: {text}")).lr == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("dataset", "mnis", "dataset = 'mnis': must be 'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+        ("implementation", "torch", "implementation = 'torch': must be 'scratch' or 'builtin'"),
+        ("lr_schedule", "step", "lr_schedule = 'step': must be 'constant', 'linear' or 'cosine'"),
+        ("device", "gpu", "device = 'gpu': must be 'auto', 'cpu' or 'cuda'"),
+        ("validation", 0, "validation = 0: must be greater than 0"),
+        ("validation", 1, "validation = 1: must be less than 1"),
+        ("init_std", -0.01, "init_std = -0.01: must be greater than or equal to 0"),
+        ("lr", 0.0, "lr = 0.0: must be greater than 0"),
+        *(
+            (key, 1e39, f"{key} = 1e+39: must be less than or equal to 1000000")  # too large for float32
+            for key in ("init_std", "lr", "weight_decay")
+        ),
+        ("lr", "1e-400", "lr = '1e-400': must be greater than 0"),
+        ("epochs", 0, "epochs = 0: must be greater than or equal to 1"),
+        ("epochs", 1_000_001, "epochs = 1000001: must be less than or equal to 1000000"),
+        ("batch_size", 0, "batch_size = 0: must be greater than or equal to 1"),
+        ("batch_size", 10**9 + 1, "batch_size = 1000000001: must be less than or equal to 1000000000"),
+        ("momentum", -0.1, "momentum = -0.1: must be greater than or equal to 0"),
+        ("momentum", 1.0, "momentum = 1.0: must be less than 1"),
+        ("weight_decay", -1e-9, "weight_decay = -1e-09: must be greater than or equal to 0"),
+        ("seed", -1, "seed = -1: must be greater than or equal to 0"),
+        ("seed", 2**63, f"seed = {2**63}: must be less than {2**63}"),
+        ("figure_dpi", 19, "figure_dpi = 19: must be greater than or equal to 20"),
+        ("figure_dpi", 601, "figure_dpi = 601: must be less than or equal to 600"),
+        ("figure_mistakes", 0, "figure_mistakes = 0: must be greater than or equal to 1"),
+        ("figure_mistakes", 101, "figure_mistakes = 101: must be less than or equal to 100"),
+        *((key, value, f"{key} = {value!r}: must be a valid number") for key in NUMBERS for value in (True, "x", None)),
+        *((key, value, f"{key} = {value}: must be a finite number") for key in NUMBERS for value in (float("nan"),)),
+        *(
+            (key, value, f"{key} = inf: must be a finite number")
+            for key in NUMBERS
+            for value in (float("inf"), "1e999")
+        ),
+        *(
+            (key, value, f"{key} = {value!r}: must be a valid integer")
+            for key in INTEGERS
+            for value in (True, "7", 7.0)
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_what_is_allowed(
+    key: str, value: object, message: str, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path, changed(**{key: value})) == message
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_a_choice_takes_no_number_and_no_list(key: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, changed(**{key: 1})).startswith(f"{key} = 1: must be '")
+    assert refusal(tmp_path, changed(**{key: ["cpu"]})).startswith(f"{key} = ['cpu']: must be '")
+
+
+@pytest.mark.parametrize("key", GOOD)
+def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path, yaml.safe_dump({**GOOD, key: 0}).replace(f"{key}: 0\n", "")) == f"{key} is missing"
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("batchsize", "batch_size"),
+        ("LR", "lr"),
+        ("learning_rate", "lr"),
+        ("epoch", "epochs"),
+        ("momentum ", "momentum"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_nearest_known_one(key: str, nearest: str, tmp_path: Path) -> None:
+    told = refusal(tmp_path, changed(**{key: 1}))
+    assert told == f"{key.strip()} is unknown, the nearest known key is {nearest}"
+
+
+def test_a_key_that_resembles_none_is_unknown_all_the_same(tmp_path: Path) -> None:
+    assert refusal(tmp_path, changed(**{"": 1})).startswith(" is unknown, the nearest known key is ")
+
+
+def test_a_key_there_twice_is_refused_with_the_line_of_the_second(tmp_path: Path) -> None:
+    told = refusal(tmp_path, GOOD_TEXT + "lr: 0.2\n")
+    assert told.startswith("not a YAML text: key 'lr' is there twice")
+    assert f"line {len(GOOD) + 1}, column 1" in told
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    told = refusal(tmp_path, changed(lr=-1, epochs="many", moment=0.5))
+    assert told == (
+        "lr = -1: must be greater than 0; epochs = 'many': must be a valid integer; "
+        "moment is unknown, the nearest known key is momentum"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "- lr\n- epochs\n", "0.1\n", "lr\n", "1: 2\n", "on: 1\n"])
+def test_what_holds_no_keys_and_values_is_refused(text: str, tmp_path: Path) -> None:
+    told = refusal(tmp_path, text)
+    assert told == f"must hold 'key: value' lines, keys being {', '.join(GOOD)}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n\x00\xff",
+        b"lr: \x00\n",
+        b"lr: [\n",
+        b"lr: 0.1\n---\nlr: 0.2\n",
+        b"lr: !!python/object/apply:os.mkdir [unpickled]\n",
+        b"? [lr]\n: 0.1\n",
+        b"lr: 2020-13-45\n",
+        b"[" * 5000,
+    ],
+)
+def test_what_is_not_yaml_is_refused_and_nothing_of_it_run(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal(tmp_path, content).startswith("not a YAML text: ")
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_a_value_of_many_lines_is_told_in_one_short_line(tmp_path: Path) -> None:
+    told = refusal(tmp_path, changed(device="cpu\n" * 1000))
+    assert re.fullmatch(r"device = .{121}: must be 'auto', 'cpu' or 'cuda'", told)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + GOOD_TEXT.replace("\n", "\r\n")).model_dump() == GOOD
+
+
+def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^\S+/params\.yaml: cannot be read: No such file or directory$"):
+        Parameters.read(tmp_path / "params.yaml")
+
+
+def test_a_stage_ends_with_2_and_one_line_and_without_data(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(changed(dataset="mnis"))
+    stage = subprocess.run(
+        [sys.executable, ROOT / "stages/download.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert (stage.returncode, stage.stdout) == (2, "")
+    assert stage.stderr == (
+        "error: params.yaml: dataset = 'mnis': must be 'mnist', 'fashion_mnist', 'kmnist' or 'digits'\n"
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from softmax_regression import tensor_files, weights
+from softmax_regression.errors import UserError
+from softmax_regression.images import ImageSet
+
+WEIGHT, BIAS = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
+SHAPES = r"must hold float32 weight \[classes, pixels\] and bias \[classes\]"
+
+
+def test_weights_come_back_and_equal_ones_give_equal_bytes(tmp_path: Path) -> None:
+    weight, bias = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32), np.array([1, -2, 0.5], np.float32)
+    weights.write(tmp_path / "first", weight, bias)
+    read_weight, read_bias = weights.read(tmp_path / "first")
+    np.testing.assert_array_equal(read_weight, weight)
+    np.testing.assert_array_equal(read_bias, bias)
+    weights.write(tmp_path / "second", read_weight, read_bias)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"weight": WEIGHT}, r"holds \['weight'\], must hold weight and bias"),
+        ({"W": WEIGHT, "b": BIAS}, r"holds \['W', 'b'\], must hold weight and bias"),
+        ({"weight": WEIGHT, "bias": BIAS, "step": BIAS}, r"holds \['bias', 'step', 'weight'\], must hold"),
+        ({"weight": WEIGHT.T, "bias": BIAS}, SHAPES),
+        ({"weight": WEIGHT[..., None], "bias": BIAS}, SHAPES),
+        ({"weight": WEIGHT, "bias": BIAS[None]}, SHAPES),
+        ({"weight": WEIGHT.astype(np.int64), "bias": BIAS}, SHAPES),
+        ({"weight": WEIGHT, "bias": BIAS.astype(np.uint8)}, SHAPES),
+        ({"weight": np.full_like(WEIGHT, np.nan), "bias": BIAS}, "some weights are not finite"),
+        ({"weight": WEIGHT, "bias": np.full_like(BIAS, np.inf)}, "some weights are not finite"),
+    ],
+)
+def test_what_is_not_a_model_is_refused(arrays: dict[str, np.ndarray], reason: str, tmp_path: Path) -> None:
+    tensor_files.write(tmp_path / "softmax.safetensors", arrays, {})
+    with pytest.raises(UserError, match=rf"softmax\.safetensors: not a model: {reason}"):
+        weights.read(tmp_path / "softmax.safetensors")
+
+
+def test_images_are_not_a_model(small: ImageSet, tmp_path: Path) -> None:
+    small.save(tmp_path / "train.safetensors")
+    with pytest.raises(UserError, match=r"holds \['images', 'labels'\]"):
+        weights.read(tmp_path / "train.safetensors")
+
+
+def test_a_model_cut_short_or_saved_by_torch_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "softmax.safetensors"
+    weights.write(path, WEIGHT, BIAS)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="not a safetensors file"):
+        weights.read(path)
+    torch.save({"weight": torch.zeros(3, 4), "bias": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match="not a safetensors file"):
+        weights.read(path)
