@@ -66,8 +66,8 @@ class ImageSet:
         try:
             classes, dataset, source = description["classes"], description["dataset"], description["source"]
             return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source)
-        except KeyError as error:
-            raise UserError(f"{path}: not an image set: {error} is missing") from None
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: not an image set: {error} is missing or wrong") from None
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
