@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from softmax_regression.batches import batches
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression, cross_entropy, log_softmax, scale, true_class
+from softmax_regression.model import SoftmaxRegression, cross_entropy, log_softmax, true_class
 
 Step = Callable[[Tensor, Tensor, float], Tensor]
 """Takes scaled pixels float32 [N, pixels], labels int64 [N] and a learning rate; updates the model; returns the mean
@@ -61,7 +62,7 @@ def descend(
     """Train `model` in place, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)] there.
 
     A cost is taken before its batch's update. The images are shuffled afresh each epoch with `generator`, a CPU
-    generator so that every device sees the same order; a batch that holds them all is not shuffled.
+    generator so that every device sees the same order.
     """
     device = model.weight.device
     images, labels = (torch.from_numpy(array).to(device) for array in (training.pixels, training.labels))
@@ -71,30 +72,11 @@ def descend(
     for _ in range(recipe.epochs):
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
         cost_sum = torch.zeros(model.bias.shape[:-1], dtype=torch.float64, device=device)
-        for pixels, targets in _batches(images, labels, recipe.batch_size, generator):
+        for pixels, targets in batches(images, labels, recipe.batch_size, generator):
             rate = learning_rate(recipe.lr, recipe.lr_schedule, taken / steps)
             cost_sum.add_(step(pixels, targets, rate), alpha=len(targets))
             taken += 1
         yield cost_sum / len(labels)
-
-
-def _batches(
-    images: Tensor, labels: Tensor, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scaled pixels, valid until the next batch, and labels of each batch.
-
-    The rows are gathered as bytes and scaled after: a float copy of all images is four times as large and no faster.
-    """
-    if batch_size >= len(labels):
-        yield scale(images), labels
-        return
-    # The same memory for every batch: with fresh memory each time an epoch took 60 or 110 ms, as the allocator liked.
-    gathered = images.new_empty(batch_size, images.shape[1])
-    scaled = torch.empty_like(gathered, dtype=torch.float32)
-    for rows in torch.randperm(len(labels), generator=generator).to(labels.device).split(batch_size):
-        # index_select, not images[rows]: 5 ms an epoch instead of 30 and more.
-        batch = torch.index_select(images, 0, rows, out=gathered[: len(rows)])
-        yield scale(batch, scaled[: len(rows)]), labels.index_select(0, rows)
 
 
 def learning_rate(lr: float, schedule: str, progress: float) -> float:
