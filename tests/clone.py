@@ -46,9 +46,9 @@ class Clone:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
-    def set_parameters(self, **values: object) -> None:
-        """Change values in params.yaml, comments kept."""
-        path = self.folder / "params.yaml"
+    def set_parameters(self, file: str = "params.yaml", **values: object) -> None:
+        """Change values in a parameter file, comments kept."""
+        path = self.folder / file
         text = path.read_text()
         for key, value in values.items():
             text, count = re.subn(rf"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)

@@ -86,3 +86,19 @@ def test_a_file_with_wrong_labels_is_refused_by_name(small: ImageSet, tmp_path: 
     tensor_files.write(path, {"images": small.images, "labels": small.labels}, description)
     with pytest.raises(UserError, match=r"train\.safetensors: small: labels must lie between 0 and 1"):
         ImageSet.load(path)
+
+
+def test_images_are_taken_in_the_order_of_the_rows(small: ImageSet) -> None:
+    taken = small.take(np.array([7, 2]))
+    np.testing.assert_array_equal(taken.images, np.stack([small.images[7], small.images[2]]))
+    np.testing.assert_array_equal(taken.labels, [small.labels[7], small.labels[2]])
+    assert (taken.classes, taken.dataset) == (small.classes, small.dataset)
+
+
+def test_another_data_set_than_the_wanted_one_is_refused(small: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "train.safetensors"
+    small.save(path)
+    assert len(ImageSet.load(path, "small")) == len(small)
+    with pytest.raises(UserError) as refused:
+        ImageSet.load(path, "mnist")
+    assert str(refused.value) == f"{path}: holds small, must hold mnist: set dataset in params.yaml to mnist"

@@ -9,7 +9,7 @@ import yaml
 from clone import ROOT
 
 from softmax_regression.errors import UserError
-from softmax_regression.parameters import Parameters
+from softmax_regression.parameters import Parameters, TutorialParameters
 
 GOOD: dict[str, object] = {
     "dataset": "mnist",
@@ -236,3 +236,25 @@ def test_a_stage_ends_with_2_and_one_line_and_without_data(tmp_path: Path) -> No
         "error: params.yaml: dataset = 'mnis': must be 'mnist', 'fashion_mnist', 'kmnist' or 'digits'\n"
     )
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("article_epochs: 1000", "article_epochs = 1000: must be greater than or equal to 1001"),
+        ("curve_sizes: [25, 0]", "curve_sizes = 0: must be greater than or equal to 1"),
+        ("curve_sizes: 25", "curve_sizes = 25: must be a valid list"),
+        ("article_seed: 100", "article_seed is unknown, the nearest known key is article_seeds"),
+    ],
+)
+def test_the_tutorials_parameters_are_checked_alike(line: str, message: str, tmp_path: Path) -> None:
+    good = (ROOT / "tutorial/params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(rf"^{line.partition(':')[0]}: .*\n", "", good, flags=re.MULTILINE) + line + "\n")
+    with pytest.raises(UserError) as refused:
+        TutorialParameters.read(path)
+    assert str(refused.value) == f"{path}: {message}"
+
+
+def test_the_tutorials_committed_file_is_valid() -> None:
+    assert TutorialParameters.read(ROOT / "tutorial/params.yaml").curve_sizes[0] == 25

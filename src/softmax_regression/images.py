@@ -44,6 +44,10 @@ class ImageSet:
         """The images from `start` up to `stop`, without copying."""
         return replace(self, images=self.images[start:stop], labels=self.labels[start:stop])
 
+    def take(self, rows: np.ndarray) -> Self:
+        """Copies of the images at the indices `rows`, in that order."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
     def hold_out(self, share: float) -> tuple[Self, Self]:
         """Split off the last `share` of the images (at least one, never all): the rest, and those.
 
@@ -60,11 +64,13 @@ class ImageSet:
         tensor_files.write(path, {"images": self.images, "labels": self.labels}, description)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Map a saved set; raises UserError where the file is damaged or not an image set."""
+    def load(cls, path: Path, wanted: str | None = None) -> Self:
+        """Map a saved set; raises UserError where the file is damaged, no image set, or not the `wanted` data set."""
         arrays, description = tensor_files.read(path)
         try:
             classes, dataset, source = description["classes"], description["dataset"], description["source"]
+            if wanted and dataset != wanted:
+                raise UserError(f"holds {dataset}, must hold {wanted}: set dataset in params.yaml to {wanted}")
             return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: not an image set: {error} is missing or wrong") from None

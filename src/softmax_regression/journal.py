@@ -112,7 +112,9 @@ class Event:
 
 
 @contextmanager
-def recording(stage: str, model: Path | None = None, experiment: str = EXPERIMENT) -> Iterator[Event]:
+def recording(
+    stage: str, model: Path | None = None, experiment: str = EXPERIMENT, run_name: str | None = None
+) -> Iterator[Event]:
     """An event for what the block does; `model` is the file that a later stage works on.
 
     The block's end is the event's: FINISHED, FAILED where an error ended it, KILLED for Ctrl-C; a death without a word
@@ -120,7 +122,7 @@ def recording(stage: str, model: Path | None = None, experiment: str = EXPERIMEN
     """
     folder = project.root() / ".journal" / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
-    event = Event(folder, stage, experiment, _run_name(), model is None, _now(), tags=_circumstances())
+    event = Event(folder, stage, experiment, run_name or _run_name(), model is None, _now(), tags=_circumstances())
     event.model_sha256 = files.sha256(model) if model and model.is_file() else None
     for path in filter(Path.is_file, map(Path, KEPT_WITH_EVERY_RUN)):
         event.keep(path)

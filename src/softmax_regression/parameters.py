@@ -1,7 +1,8 @@
-"""The validated contents of params.yaml."""
+"""The validated contents of params.yaml and tutorial/params.yaml."""
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,10 +22,22 @@ def _number(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_number)]
 
 
-class Parameters(BaseModel):
-    """What params.yaml may hold; the meaning of each key stands there as a comment."""
-
+class _ParameterFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and validate a file; raises UserError with one line that names each wrong key."""
+        content = _read_mapping(path, cls.model_fields)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            problems = [_explain(problem, cls.model_fields) for problem in error.errors()]
+            raise UserError(f"{path}: {'; '.join(problems)}") from None
+
+
+class Parameters(_ParameterFile):
+    """What params.yaml may hold; the meaning of each key stands there as a comment."""
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
     validation: Annotated[Number, Field(gt=0, lt=1)]
@@ -41,15 +54,18 @@ class Parameters(BaseModel):
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
     figure_mistakes: Annotated[int, Field(ge=1, le=100)]
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read and validate a file; raises UserError with one line that names each wrong key."""
-        content = _read_mapping(path)
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            problems = [_explain(problem, cls.model_fields) for problem in error.errors()]
-            raise UserError(f"{path}: {'; '.join(problems)}") from None
+
+class TutorialParameters(_ParameterFile):
+    """What tutorial/params.yaml may hold; the meaning of each key stands there as a comment."""
+
+    article_images: Annotated[int, Field(ge=1)]
+    article_lr: Annotated[Number, Field(gt=0, le=1_000_000)]
+    # The last of the printed costs is that of epoch 1000.
+    article_epochs: Annotated[int, Field(ge=1001, le=1_000_000)]
+    article_init_std: Annotated[Number, Field(ge=0, le=1_000_000)]
+    article_seeds: Annotated[int, Field(ge=1, le=10_000)]
+    curve_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    curve_seeds: Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -65,7 +81,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_mapping(path: Path) -> dict[str, object]:
+def _read_mapping(path: Path, known: Iterable[str]) -> dict[str, object]:
     try:
         # S506 warns of loaders that run code: this one is a SafeLoader.
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506
@@ -74,7 +90,7 @@ def _read_mapping(path: Path) -> dict[str, object]:
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a YAML text: {_one_line(str(error))}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path}: must hold 'key: value' lines, keys being {', '.join(Parameters.model_fields)}")
+        raise UserError(f"{path}: must hold 'key: value' lines, keys being {', '.join(known)}")
     return content
 
 
