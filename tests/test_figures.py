@@ -7,7 +7,14 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from softmax_regression.figures import confusion_matrix, cost_curves, image_grid, weight_images
+from softmax_regression.figures import (
+    confusion_matrix,
+    cost_curves,
+    image_grid,
+    learning_curve,
+    printed_costs,
+    weight_images,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 3), dtype=np.uint8)
 RIGHT = np.array([True, False, True, True, False, True, True])
@@ -19,12 +26,19 @@ COSTS = {
     "valid_cost": np.array([2.1, 1.2, 0.9]),
     "valid_accuracy": np.array([0.3, 0.7, 0.8]),
 }
+ON_TEST, ON_TRAINING = np.array([2.0, 1.0, 0.5]), np.array([2.0, 1.5, 0.6])
+PRINTED = {0: 2.0, 2: 0.55}
+ACCURACIES = np.array([[0.4, 0.6, 0.5], [0.9, 0.92, 0.94]])
 DRAWN: dict[str, Callable[[], Figure]] = {
     "image grid": lambda: image_grid(IMAGES, "abcdefg", columns=5, right=RIGHT),
     "empty image grid": lambda: image_grid(IMAGES[:0], "", columns=5),
     "weights": lambda: weight_images(WEIGHT, (4, 3), "abcdefg"),
     "confusion matrix": lambda: confusion_matrix(COUNTS, ["T-shirt", "shoe", "Ankle boot"]),
     "cost curves": lambda: cost_curves(COSTS),
+    "printed costs": lambda: printed_costs(
+        PRINTED, {"test": ON_TEST, "training": ON_TRAINING}, ("range", ON_TEST, ON_TRAINING)
+    ),
+    "learning curve": lambda: learning_curve(np.array([25, 250]), ACCURACIES, {"marked": (25, 0.55)}),
 }
 
 
@@ -119,3 +133,26 @@ def test_a_single_epoch_is_seen() -> None:
     for figure, picture in zip(figures, pictures, strict=True):
         figure.savefig(picture, dpi=40)
     assert pictures[0].getvalue() != pictures[1].getvalue()
+
+
+def test_printed_costs_are_drawn_as_they_are_and_in_percent_of_the_first_line() -> None:
+    left, right = DRAWN["printed costs"]().axes
+    assert [line.get_label() for line in left.lines] == ["test", "training", "printed"]
+    for line, expected in zip(left.lines, (ON_TEST, ON_TRAINING, [2, 0.55]), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), expected)
+    for line, percent in zip(right.lines, ([0, 0, 0], [0, 50, 20], [0, 10]), strict=True):
+        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), percent, atol=1e-9)
+    np.testing.assert_array_equal(right.lines[2].get_xdata(), [0, 2])
+    assert right.collections[0].get_paths()[0].get_extents().ymax == pytest.approx(50)
+    assert right.get_ylabel() == "difference from test (%)"
+
+
+def test_a_learning_curve_shows_median_and_range_every_seed_and_the_marked_model() -> None:
+    (axes,) = DRAWN["learning curve"]().axes
+    median, seeds, marked = (np.asarray(line.get_xydata()).tolist() for line in axes.lines)
+    assert median == [[25, 0.5], [250, 0.92]]
+    assert seeds == [[25, 0.4], [25, 0.6], [25, 0.5], [250, 0.9], [250, 0.92], [250, 0.94]]
+    assert marked == [[25, 0.55]]
+    range_drawn = axes.collections[0].get_paths()[0].get_extents()
+    assert (range_drawn.ymin, range_drawn.ymax) == (0.4, 0.94)
+    assert [text.get_text() for text in axes.texts] == ["50.0%", "92.0%"]
