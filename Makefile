@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run test lint ui track lock
+.PHONY: setup run tutorial test lint ui track lock
 
 setup: .venv/installed
 
@@ -28,6 +28,10 @@ run: setup
 	  $(BIN)/python -m softmax_regression.reachable; test $$? -eq 1 || exit 1; \
 	  echo 'No mirror can be reached: running the bundled digits instead, as dvc exp run -S dataset=digits'; \
 	  $(identity) $(BIN)/dvc exp run -S dataset=digits; }
+
+# The article that the project grew out of: each figure it printed beside the reproduced one.
+tutorial: setup
+	$(BIN)/dvc repro tutorial/dvc.yaml
 
 test: setup
 	$(BIN)/pytest
