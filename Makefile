@@ -32,6 +32,7 @@ run: setup
 # The article that the project grew out of: each figure it printed beside the reproduced one.
 tutorial: setup
 	$(BIN)/dvc repro tutorial/dvc.yaml
+	@cat tutorial/report.md
 
 test: setup
 	$(BIN)/pytest

@@ -30,7 +30,7 @@ def test_repro_runs_each_stage_once_and_then_only_what_a_change_concerns(tmp_pat
     lock = (clone.folder / "dvc.lock").read_bytes()
 
     assert stages_run(clone.run("dvc", "repro")) == []
-    assert "up to date" in clone.run("dvc", "status")
+    assert "up to date" in clone.run("dvc", "status", "dvc.yaml")
 
     clone.set_parameters(figure_mistakes=4)
     before = (clone.folder / "figures/misclassified.png").read_bytes()

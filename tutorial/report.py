@@ -91,7 +91,6 @@ def main() -> None:
     )
     with files.replacing(FOLDER / "report.md") as temporary:
         temporary.write_text(report, encoding="utf-8")
-    print(report)
 
 
 def _side_by_side(comparisons: Iterable[Comparison]) -> str:
