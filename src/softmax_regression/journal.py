@@ -177,8 +177,9 @@ def _run_name() -> str:
 
 def _circumstances() -> dict[str, str]:
     """What else a reader of the run will ask: which code, which experiment, which machine."""
-    # What the pipeline itself writes does not make the code another one.
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock", ":!metrics")
+    # What the pipelines themselves write does not make the code another one.
+    written = (":!*dvc.lock", ":!metrics", ":!*.md", ":!*.png")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
     tags = {
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
         "git.dirty": "" if changed is None else str(bool(changed)).lower(),
