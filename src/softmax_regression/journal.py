@@ -29,7 +29,7 @@ EXPERIMENT = "softmax-regression"
 ALIVE = "alive.lock"
 """The file that a stage keeps locked while it lives."""
 KEPT_WITH_EVERY_RUN = ("params.yaml", "dvc.lock", "requirements.lock")
-SECONDS_BETWEEN_UPDATES = 5.0
+SECONDS_BETWEEN_UPDATES = 10.0
 """How often a long stage brings its event up to date, for those who watch the run in MLflow."""
 LONGEST_WAIT = 120.0
 """Seconds after which a recorder is stopped that has not ended by itself; a silent server it gives up much sooner."""

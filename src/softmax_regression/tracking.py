@@ -64,10 +64,14 @@ def follow(folder: Path, root: Path) -> None:
     # A run is shown from its start; the stages that add to one are over before anybody could look.
     if Event.read(folder).starts_run:
         with FileLock(folder / "recording.lock"):
+            client, run_id = None, None
             while not done.is_set():
                 # Whatever fails now is tried again when the stage is done, and only then worth a warning.
                 with contextlib.suppress(Exception):
-                    record(_connect(root), Event.read(folder), root)
+                    client = client or _connect(root)
+                    if run_id is None:
+                        run_id = record(client, Event.read(folder), root)
+                    _log_metrics(client, run_id, Event.read(folder))
                     answered.set()
                 done.wait(journal.SECONDS_BETWEEN_UPDATES)
     done.wait()
