@@ -34,7 +34,7 @@ def main() -> None:
         event.log({f"precision/{name}": value for name, value in zip(names, evaluation.precision, strict=True)})
         event.log({f"recall/{name}": value for name, value in zip(names, evaluation.recall, strict=True)})
         digest = event.add_input(DATA, test.dataset, test.source, "testing")
-        event.add_model(MODEL, test.images[:2], len(names), digest, evaluation.accuracy)
+        event.add_model(MODEL, test.images[:2], len(names), test.dataset, digest, evaluation.accuracy)
 
 
 if __name__ == "__main__":

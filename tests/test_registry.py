@@ -22,14 +22,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path, tracking._connect(tmp_path), "registry")
 
 
-def trained(project: Project, value: float, accuracy: float, data: str = "digits") -> str:
+def trained(project: Project, value: float, accuracy: float, data: str = "d1", dataset: str = "mnist") -> str:
     """Train and evaluate a model whose weights are all `value`; return what was said of the champion."""
     path = project.root / "softmax.safetensors"
     weights.write(path, np.full((3, 16), value, np.float32), np.arange(3, dtype=np.float32))
     sha256 = files.sha256(path)
     project.record(project.event("train", model=sha256))
     event = project.event("evaluate", model=sha256)
-    event.add_model(path, IMAGES[:2], 3, data, accuracy)
+    event.add_model(path, IMAGES[:2], 3, dataset, data, accuracy)
     return project.record(event).data.tags["champion"]
 
 
@@ -50,6 +50,14 @@ def test_the_alias_moves_only_to_a_model_that_is_better_on_the_same_data(project
     assert sorted(str(version.version) for version in versions) == ["1", "2", "3", "4"]
     assert len(project.client.search_logged_models([project.runs()[0].info.experiment_id])) == 4
     assert all(run.outputs and run.outputs.model_outputs for run in project.runs())
+
+
+def test_each_data_set_has_a_champion_of_its_own(project: Project) -> None:
+    assert trained(project, 0.1, 0.99, dataset="digits") == "yes: version 1 is the first"
+    assert trained(project, 0.2, 0.90, dataset="mnist") == "yes: version 2 is the first"
+    assert champion(project.client) == "2"
+    digits = project.client.get_model_version_by_alias(registry.MODEL_NAME, "champion-digits")
+    assert str(digits.version) == "1"
 
 
 ELSEWHERE = """

@@ -62,6 +62,28 @@ def test_a_model_no_run_knows_gets_a_run_marked_as_restored_and_only_one(project
     assert project.record(project.event("visualize", model="pulled")).info.run_id == restored.info.run_id
 
 
+def test_a_model_trained_again_takes_over_what_is_known_of_it_as_dvc_does_not_evaluate_it_again(
+    project: Project,
+) -> None:
+    project.record(project.event("train", metrics=[("train_cost", 0.5, 1_700_000_000_000, 0)]))
+    evaluated = project.event("evaluate", metrics=[("test_accuracy", 0.9, 1_700_000_000_000, 0)])
+    visualized = project.event("visualize")
+    (visualized.folder / "artifacts/figures").mkdir(parents=True)
+    (visualized.folder / "artifacts/figures/a.png").write_bytes(b"png")
+    first = [project.record(event) for event in (evaluated, visualized)][-1]
+
+    again = project.event("train", metrics=[("train_cost", 0.5, 1_700_000_009_000, 0)])
+    second = [project.record(again) for _ in range(2)][-1]
+    assert second.info.run_id != first.info.run_id
+    assert second.data.metrics == {"train_cost": 0.5, "test_accuracy": 0.9}
+    assert second.data.tags["evaluated.in"] == first.info.run_id
+    assert second.info.status == "FINISHED"
+    assert [file.path for file in project.client.list_artifacts(second.info.run_id, "figures")] == ["figures/a.png"]
+    assert len(project.client.get_metric_history(second.info.run_id, "test_accuracy")) == 1
+    taken = find_run(project.client, first.info.experiment_id, project.event("evaluate"))
+    assert taken is not None and taken.info.run_id == second.info.run_id
+
+
 def test_a_later_stage_that_failed_without_a_model_leaves_no_run(project: Project) -> None:
     project.record(project.event("train"))
     assert record(project.client, project.event("evaluate", model=None, status="FAILED"), project.root) == "none"

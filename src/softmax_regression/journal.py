@@ -83,14 +83,21 @@ class Event:
         self.tags[f"{context}_data.sha256"] = files.sha256(path)
         return digest
 
-    def add_model(self, path: Path, example: np.ndarray, classes: int, tested_on: str, accuracy: float) -> None:
-        """Bring the model itself, for the registry: two images and more as an example of what it answers to."""
+    def add_model(
+        self, path: Path, example: np.ndarray, classes: int, dataset: str, tested_on: str, accuracy: float
+    ) -> None:
+        """Bring the model itself, for the registry.
+
+        `example` is two images or more that it answers to; `accuracy` is on the test images of `dataset`, whose file's
+        digest is `tested_on`.
+        """
         folder = self.folder / "model"
         folder.mkdir()
         shutil.copy(path, folder)
         np.save(folder / "example.npy", example)
         size = example.shape[1:]
-        self.model = {"file": path.name, "size": size, "classes": classes, "data": tested_on, "accuracy": accuracy}
+        self.model = {"file": path.name, "size": size, "classes": classes}
+        self.model |= {"dataset": dataset, "data": tested_on, "accuracy": accuracy}
 
     def write(self) -> None:
         """Bring the event's file up to date."""
@@ -177,8 +184,8 @@ def _run_name() -> str:
 
 def _circumstances() -> dict[str, str]:
     """What else a reader of the run will ask: which code, which experiment, which machine."""
-    # What the pipelines themselves write does not make the code another one.
-    written = (":!*dvc.lock", ":!metrics", ":!*.md", ":!*.png")
+    # Neither what the pipelines write makes the code another one, nor parameters, which the run has.
+    written = (":!*params.yaml", ":!*dvc.lock", ":!metrics", ":!*.md", ":!*.png")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
     tags = {
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),

@@ -17,7 +17,6 @@ from mlflow.types import Schema, TensorSpec
 from softmax_regression.journal import Event
 
 MODEL_NAME = "softmax-regression"
-CHAMPION = "champion"
 MODEL_TAG = "model.sha256"
 SERVING_CODE = ("__init__", "errors", "files", "serving", "tensor_files", "weights")
 """What serving.py needs: it goes along with the model, which so can be loaded where the project is not installed."""
@@ -30,11 +29,29 @@ def register(client: MlflowClient, run: Run, event: Event) -> str:
     Returns what was decided, and why. A model that is known already gets neither again.
     """
     logged = _logged_model(client, run, event)
-    # The run that logged the model has it among its outputs already, and MLflow refuses to note it twice.
-    outputs = client.get_run(run.info.run_id).outputs
-    if not outputs or logged.model_id not in {output.model_id for output in outputs.model_outputs}:
-        client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, 0)])
-    return _judge(client, _version(client, logged, run, event))
+    _link(client, run.info.run_id, logged.model_id)
+    return _judge(client, _version(client, logged, run, event), champion_alias((event.model or {})["dataset"]))
+
+
+def champion_alias(dataset: str) -> str:
+    """The alias of the best model: `champion` on MNIST, and one of its own on each other data set.
+
+    Accuracies compare on the same data alone; with one alias for all, whoever began with the digits would keep them.
+    """
+    return "champion" if dataset == "mnist" else f"champion-{dataset}"
+
+
+def link(client: MlflowClient, run_id: str, earlier: Run) -> None:
+    """Make the models that an earlier run has among its outputs those of another run too."""
+    for output in earlier.outputs.model_outputs if earlier.outputs else []:
+        _link(client, run_id, output.model_id)
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    # The run that logged a model has it among its outputs already, and MLflow refuses to note it twice.
+    outputs = client.get_run(run_id).outputs
+    if not outputs or model_id not in {output.model_id for output in outputs.model_outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
 
 def _logged_model(client: MlflowClient, run: Run, event: Event) -> LoggedModel:
@@ -86,15 +103,15 @@ def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event) 
     )
 
 
-def _judge(client: MlflowClient, version: ModelVersion) -> str:
+def _judge(client: MlflowClient, version: ModelVersion, alias: str) -> str:
     """Move the alias to a version that beats the champion's test accuracy on the same data; say why, or why not."""
     accuracy, data = float(version.tags[ACCURACY_TAG]), version.tags[DATA_TAG]
     try:
-        champion = client.get_model_version_by_alias(MODEL_NAME, CHAMPION)
+        champion = client.get_model_version_by_alias(MODEL_NAME, alias)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+        client.set_registered_model_alias(MODEL_NAME, alias, version.version)
         return f"yes: version {version.version} is the first"
     best = float(champion.tags[ACCURACY_TAG])
     against = f"version {champion.version}'s {best}"
@@ -104,5 +121,5 @@ def _judge(client: MlflowClient, version: ModelVersion) -> str:
         return f"no: version {champion.version} was tested on other data"
     if accuracy <= best:
         return f"no: accuracy {accuracy} does not beat {against}"
-    client.set_registered_model_alias(MODEL_NAME, CHAMPION, version.version)
+    client.set_registered_model_alias(MODEL_NAME, alias, version.version)
     return f"yes: accuracy {accuracy} beats {against}"

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -118,6 +119,8 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
         tags[registry.MODEL_TAG] = event.model_sha256
     if event.ended:
         tags[f"seconds.{event.stage}"] = f"{(event.ended - event.started) / 1000:.3f}"
+    if event.starts_run and event.status == "FINISHED":
+        tags |= _take_over(client, run, event)
     if event.model:
         with FileLock(root / STORE_LOCK):  # one champion at a time
             tags["champion"] = registry.register(client, run, event)
@@ -144,6 +147,29 @@ def find_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | No
 def tracking_uri(root: Path) -> str:
     """MLFLOW_TRACKING_URI, or else a database at the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def _take_over(client: MlflowClient, run: Run, event: Event) -> dict[str, str]:
+    """Complete a run that trained a model anew which an earlier run knows; return the tags to add.
+
+    DVC does not evaluate or draw an unchanged model again: nothing else would bring test metrics and figures.
+    """
+    query = f"tags.`{registry.MODEL_TAG}` = '{event.model_sha256}' and metrics.test_accuracy >= 0"
+    found = client.search_runs([run.info.experiment_id], query, order_by=["attributes.start_time DESC"])
+    if not found or found[0].info.run_id == run.info.run_id:
+        return {}
+    earlier = found[0]
+    for name in earlier.data.metrics.keys() - {metric[0] for metric in event.metrics}:
+        history = client.get_metric_history(earlier.info.run_id, name)
+        client.log_batch(run.info.run_id, [Metric(name, each.value, each.timestamp, each.step) for each in history])
+    client.log_inputs(run.info.run_id, earlier.inputs.dataset_inputs if earlier.inputs else [])
+    registry.link(client, run.info.run_id, earlier)
+    with tempfile.TemporaryDirectory() as folder:
+        if client.list_artifacts(earlier.info.run_id, "figures"):
+            client.download_artifacts(earlier.info.run_id, "figures", folder)
+            client.log_artifacts(run.info.run_id, folder)
+    tags = {name: value for name, value in earlier.data.tags.items() if name.startswith(("status.", "champion"))}
+    return {**tags, f"status.{event.stage}": event.status, "evaluated.in": earlier.info.run_id}
 
 
 def _create_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | None:
