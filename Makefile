@@ -45,7 +45,7 @@ lint: setup
 	$(BIN)/mypy
 
 ui: setup
-	$(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlflow.db
+	@$(BIN)/python -m softmax_regression.ui
 
 # Records in MLflow what a server's outage or a killed stage has left in .journal.
 track: setup

@@ -19,7 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 4), dtype=np.uint8)
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Project(tmp_path, tracking._connect(tmp_path), "registry")
+    return Project(tmp_path, tracking.connect(tmp_path), "registry")
 
 
 def trained(project: Project, value: float, accuracy: float, data: str = "d1", dataset: str = "mnist") -> str:

@@ -16,7 +16,7 @@ from softmax_regression.tracking import find_run, record
 def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, MlflowClient]:
     """A project's root and a client of the store there."""
     root = tmp_path_factory.mktemp("project")
-    return root, tracking._connect(root)
+    return root, tracking.connect(root)
 
 
 @pytest.fixture

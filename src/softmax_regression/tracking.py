@@ -69,7 +69,7 @@ def follow(folder: Path, root: Path) -> None:
             while not done.is_set():
                 # Whatever fails now is tried again when the stage is done, and only then worth a warning.
                 with contextlib.suppress(Exception):
-                    client = client or _connect(root)
+                    client = client or connect(root)
                     if run_id is None:
                         run_id = record(client, Event.read(folder), root)
                     _log_metrics(client, run_id, Event.read(folder))
@@ -92,7 +92,7 @@ def record_finished(root: Path, on_answer: Callable[[], None] = lambda: None) ->
     if not folders:
         return
     try:
-        client = _connect(root)
+        client = connect(root)
         on_answer()
         for folder in folders:
             with contextlib.suppress(Timeout), FileLock(folder / "recording.lock", timeout=0):
@@ -103,7 +103,7 @@ def record_finished(root: Path, on_answer: Callable[[], None] = lambda: None) ->
 
 def record(client: MlflowClient, event: Event, root: Path) -> str:
     """Bring the run that an event belongs to up to date with it; return the run's id, "none" where there is no run."""
-    experiment_id = _experiment_id(client, event.experiment, root)
+    experiment_id = ensure_experiment(client, event.experiment, root)
     run = find_run(client, experiment_id, event) or _create_run(client, experiment_id, event)
     if run is None or run.info.lifecycle_stage == "deleted":
         return "none"
@@ -218,7 +218,7 @@ def _set_status(client: MlflowClient, run_id: str, tags: dict[str, str], ended: 
         client.set_terminated(run_id, status, ended)
 
 
-def _connect(root: Path) -> MlflowClient:
+def connect(root: Path) -> MlflowClient:
     """A client of a store that answers."""
     uri = tracking_uri(root)
     mlflow.set_tracking_uri(uri)
@@ -229,24 +229,24 @@ def _connect(root: Path) -> MlflowClient:
     return client
 
 
-def _experiment_id(client: MlflowClient, name: str, root: Path) -> str:
+def ensure_experiment(client: MlflowClient, name: str, root: Path) -> str:
     """The id of an experiment, created where it is missing."""
     with FileLock(root / STORE_LOCK):
         experiment = client.get_experiment_by_name(name)
         if experiment:
             return str(experiment.experiment_id)
         # Without a location of its own the experiment would keep its files wherever the first run happened to start.
-        location = None if _is_remote(root) else (root / "mlartifacts").as_uri()
+        location = None if is_remote(root) else (root / "mlartifacts").as_uri()
         return str(client.create_experiment(name, location))
 
 
-def _is_remote(root: Path) -> bool:
+def is_remote(root: Path) -> bool:
     return tracking_uri(root).startswith(("http://", "https://"))
 
 
 def _limit(root: Path, seconds: float) -> None:
     """In a recorder whose stage is done: let the system end it after some time, whatever it hangs in."""
-    if _is_remote(root):
+    if is_remote(root):
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
