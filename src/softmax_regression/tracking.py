@@ -241,6 +241,7 @@ def ensure_experiment(client: MlflowClient, name: str, root: Path) -> str:
 
 
 def is_remote(root: Path) -> bool:
+    """Whether the store is a server's, not a database of this machine."""
     return tracking_uri(root).startswith(("http://", "https://"))
 
 
