@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -63,19 +63,22 @@ def _logged_model(client: MlflowClient, run: Run, event: Event) -> LoggedModel:
         Schema([TensorSpec(np.dtype(np.uint8), (-1, *details["size"]))]),
         Schema([TensorSpec(np.dtype(np.float32), (-1, details["classes"]))]),
     )
-    # Model.log looks up the experiment in MLflow's global state, not in the run.
-    mlflow.set_experiment(experiment_id=run.info.experiment_id)
+    # Model.log would create it in whatever experiment is MLflow's current one. It would also copy the run's metrics of
+    # step 0, which are costs after one epoch, and ask for each in turn: 26 requests, 9 s and more from a server that
+    # checks a password each time.
+    logged = client.create_logged_model(
+        run.info.experiment_id, MODEL_NAME, run.info.run_id, {MODEL_TAG: str(event.model_sha256)}, run.data.params
+    )
+    client.log_batch(run.info.run_id, [Metric(*metric, model_id=logged.model_id) for metric in event.metrics])
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / __package__
         code.mkdir()
         for module in SERVING_CODE:
             shutil.copy(Path(__file__).with_name(f"{module}.py"), code)
-        info = Model.log(
+        Model.log(
             None,
             mlflow.pyfunc,
-            run_id=run.info.run_id,
-            name=MODEL_NAME,
-            tags={MODEL_TAG: event.model_sha256},
+            model_id=logged.model_id,
             signature=signature,
             input_example=np.load(event.folder / "model" / "example.npy"),
             # A loader module instead of a Python object: nothing is pickled.
@@ -85,7 +88,7 @@ def _logged_model(client: MlflowClient, run: Run, event: Event) -> LoggedModel:
             # Given, since MLflow would take many seconds to find them out.
             pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "safetensors")],
         )
-    return client.get_logged_model(info.model_id)
+    return client.get_logged_model(logged.model_id)
 
 
 def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event) -> ModelVersion:
