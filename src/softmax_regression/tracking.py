@@ -62,25 +62,30 @@ def follow(folder: Path, root: Path) -> None:
         done.set()
 
     threading.Thread(target=await_end, daemon=True).start()
-    # A run is shown from its start; the stages that add to one are over before anybody could look.
-    if Event.read(folder).starts_run:
-        with FileLock(folder / "recording.lock"):
-            client, run_id = None, None
-            while not done.is_set():
-                # Whatever fails now is tried again when the stage is done, and only then worth a warning.
-                with contextlib.suppress(Exception):
-                    client = client or connect(root)
-                    if run_id is None:
-                        run_id = record(client, Event.read(folder), root)
-                    _log_metrics(client, run_id, Event.read(folder))
-                    answered.set()
-                done.wait(journal.SECONDS_BETWEEN_UPDATES)
-    done.wait()
+    # A stage may be over before this process has started, and recorded by another one, which removes the folder.
     with contextlib.suppress(FileNotFoundError):
+        # A run is shown from its start; the stages that add to one are over before anybody could look.
+        if Event.read(folder).starts_run:
+            with FileLock(folder / "recording.lock"):
+                _show_progress(folder, root, done, answered)
+        done.wait()
         # A stage that has died is seen to have done so once the system has let go of its lock.
         while Event.read(folder).status == "RUNNING":
             time.sleep(0.05)
     record_finished(root, lambda: _limit(root, ALL_ANSWERS))
+
+
+def _show_progress(folder: Path, root: Path, done: threading.Event, answered: threading.Event) -> None:
+    client, run_id = None, None
+    while not done.is_set():
+        # Whatever fails now is tried again when the stage is done, and only then worth a warning.
+        with contextlib.suppress(Exception):
+            client = client or connect(root)
+            if run_id is None:
+                run_id = record(client, Event.read(folder), root)
+            _log_metrics(client, run_id, Event.read(folder))
+            answered.set()
+        done.wait(journal.SECONDS_BETWEEN_UPDATES)
 
 
 def record_finished(root: Path, on_answer: Callable[[], None] = lambda: None) -> None:
