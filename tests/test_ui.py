@@ -62,7 +62,7 @@ def address(clone: Clone) -> Iterator[str]:
         wait_for("opened ", printed, process)
         yield printed.read_text().rpartition("opened ")[2].strip()
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
