@@ -170,7 +170,8 @@ def _await(recorder: subprocess.Popen[str], event: Event) -> None:
         recorder.kill()
         said, _ = recorder.communicate()
     if recorder.returncode:
-        reason = said.strip().splitlines()[-1] if said.strip() else "no answer in time"
+        # Ended by a signal, it has not said why.
+        reason = said.strip().splitlines()[-1] if recorder.returncode > 0 and said.strip() else "no answer in time"
         print(
             f"warning: {event.stage} of run {event.run_name} is not recorded in MLflow: {reason}. "
             "`make track` records it once MLflow can be reached",
