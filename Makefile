@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run tutorial test lint ui track lock
+.PHONY: setup run tutorial experiments sweep push verify test lint ui track lock
 
 setup: .venv/installed
 
@@ -23,7 +23,7 @@ identity = git config user.email > /dev/null || export GIT_AUTHOR_NAME=nobody GI
 	GIT_COMMITTER_NAME=nobody GIT_COMMITTER_EMAIL=nobody@localhost;
 
 # Where no mirror answers, the bundled digits show the pipeline; `dvc repro` itself never swaps data.
-run: setup
+run: verify
 	@$(BIN)/dvc repro || { \
 	  $(BIN)/python -m softmax_regression.reachable; test $$? -eq 1 || exit 1; \
 	  echo 'No mirror can be reached: running the bundled digits instead, as dvc exp run -S dataset=digits'; \
@@ -35,6 +35,33 @@ run: setup
 tutorial: setup
 	$(BIN)/dvc repro tutorial/dvc.yaml
 	@cat tutorial/report.md
+
+# The table of `dvc exp show` with the columns that matter, the lowest validation cost first.
+table = $(BIN)/dvc exp show --only-changed --hide-workspace --sort-by valid_cost \
+	--drop 'Created|State|Executor|epoch$$|train_cost|cost|calibration_error|.*/'
+
+experiments: setup
+	@$(table)
+
+# Another sweep: make sweep SWEEP="-S 'lr=choice(0.1,0.2)' -S 'momentum=choice(0,0.5,0.9)'"
+SWEEP ?= -S 'lr=choice(0.01,0.03,0.1,0.3,1.0,3.0)' -S epochs=10
+WORKERS ?= 2
+
+# Experiments that ran before are restored; the others run in copies beside the workspace.
+sweep: run
+	@$(identity) $(BIN)/dvc exp run --queue $(SWEEP)
+	@$(identity) $(BIN)/dvc exp run --run-all --jobs $(WORKERS)
+	@$(table)
+	@$(BIN)/python -m softmax_regression.sweep
+
+# All that another clone needs to restore experiments instead of computing them; for results alone `dvc push` is enough.
+push: setup
+	$(BIN)/dvc push --run-cache
+	$(BIN)/python -m softmax_regression.cache push
+
+# DVC does not look whether the files in its cache are still what they were.
+verify: setup
+	@$(BIN)/python -m softmax_regression.cache verify
 
 test: setup
 	$(BIN)/pytest
@@ -53,4 +80,4 @@ track: setup
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
-	  --group dev pyproject.toml --output-file requirements.lock
+	  --all-extras --group dev pyproject.toml --output-file requirements.lock

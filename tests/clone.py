@@ -1,5 +1,6 @@
 """A clone of this repository in which the real pipeline runs."""
 
+import copy
 import os
 import re
 import shutil
@@ -14,21 +15,28 @@ IDENTITY = {f"GIT_{role}_{part}": "tester@localhost" for role in ("AUTHOR", "COM
 class Clone:
     """A clone with the working tree's changes, and the commands that a user types in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, origin: Path = ROOT) -> None:
         self.folder = folder
+        self.environment = self._environment()
+        subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], check=True)
+        if origin == ROOT:
+            self._commit_changes()
+
+    def _environment(self) -> dict[str, str]:
         # No configuration, nothing of an outer DVC or MLflow: what a fresh machine has.
         # Only git's identity is given, which experiments need: they are commits.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
-        home = folder.parent / "home"
+        home = self.folder.parent / "home"
         home.mkdir(exist_ok=True)
         python = Path(sys.executable).parent
-        self.environment = {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}", **IDENTITY}
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+        return {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}", **IDENTITY}
+
+    def _commit_changes(self) -> None:
         listing = ["git", "ls-files", "--modified", "--others", "--exclude-standard"]
         for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
             if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name)
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, self.folder / name)
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", "The working tree's changes")
 
@@ -45,6 +53,20 @@ class Clone:
         )
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
+
+    def make(self, *arguments: str) -> str:
+        """Run make with the environment of these tests as the clone's own, which make must not set up again."""
+        if not (self.folder / ".venv").exists():
+            (self.folder / ".venv").symlink_to(sys.prefix)
+        return self.run("make", "--old-file=.venv/installed", *arguments, PYTHONPATH="src")
+
+    def copy(self, folder: Path) -> "Clone":
+        """The same, cache included, as if it had always been in `folder`; but without MLflow's store."""
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+        copied = copy.copy(self)
+        copied.folder = folder
+        copied.environment = copied._environment()
+        return copied
 
     def set_parameters(self, file: str = "params.yaml", **values: object) -> None:
         """Change values in a parameter file, comments kept."""

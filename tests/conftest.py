@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clone import ROOT, Clone
 
 from softmax_regression import datasets
 from softmax_regression.images import ImageSet
@@ -70,3 +71,12 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(datasets, "TIMEOUT", (10, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone that has committed a quick result, by the first commands of docs/experiments.md; to be copied."""
+    clone = Clone(tmp_path_factory.mktemp("trained") / "clone")
+    page = (ROOT / "docs/experiments.md").read_text()
+    clone.run("bash", "-e", "-c", page.split("```sh\n")[1].split("```")[0])
+    return clone

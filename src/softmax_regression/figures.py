@@ -1,5 +1,6 @@
 """The pictures: arrays in, matplotlib figure out."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -126,6 +127,27 @@ def learning_curve(sizes: np.ndarray, accuracies: np.ndarray, marked: Mapping[st
     axes.set_ylabel("test accuracy")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
+    return figure
+
+
+def accuracy_over_lr(series: Mapping[str, Mapping[float, float]]) -> Figure:
+    """Validation accuracy by learning rate, one line for each series under its name; the best point is named."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for marker, (name, points) in zip(itertools.cycle("os^Dv<>p"), series.items(), strict=False):
+        axes.plot(list(points), list(points.values()), marker=marker, label=name)
+    accuracy, lr = max((accuracy, lr) for points in series.values() for lr, accuracy in points.items())
+    axes.annotate(f"{accuracy:.4f} at {lr:g}", (lr, accuracy), (0, 8), textcoords="offset points", ha="center")
+    axes.set_xscale("log")
+    rates = sorted({lr for points in series.values() for lr in points})
+    axes.set_xticks(rates, [f"{lr:g}" for lr in rates])
+    axes.minorticks_off()
+    axes.margins(0.12)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("validation accuracy")
+    axes.grid(alpha=0.3)
+    if len(series) > 1:
+        axes.legend()
     return figure
 
 

@@ -1,0 +1,68 @@
+"""Two things that DVC leaves out: pushing all that the run cache refers to, and checking what the cache holds.
+
+`dvc push --run-cache` uploads the records of which stage made what from what, but of the files they name only those of
+the present commit, and never the metrics, which git holds: another clone finds the record, misses a file, and computes
+again. And DVC takes a file of its cache for sound as long as it is write-protected, even one that was cut short.
+"""
+
+import argparse
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from softmax_regression import files
+from softmax_regression.errors import UserError, exit_on_user_error
+
+
+def push(repo: Repo) -> int:
+    """Push the files that the run cache's records name to the default remote; return how many it did not have yet.
+
+    One that is no longer in the local cache is left out; an experiment that needs it is computed again.
+    """
+    records = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
+    results = [repo.cloud.push(objects) for objects in repo.stage_cache.get_used_objs(records).values()]
+    if failed := sum(len(result.failed) for result in results):
+        raise UserError(f"{failed} files of the run cache could not be pushed: try again")
+    return sum(len(result.transferred) for result in results)
+
+
+def remove_damaged(repo: Repo) -> list[Path]:
+    """Remove the cache's files whose content is not what their names say, and copies of them; return what was removed.
+
+    DVC then sees what is missing: `dvc pull` fetches it, `dvc repro` makes it again. An output that differs from
+    dvc.lock for another reason stays as it is.
+    """
+    damaged = {}
+    # A name that begins with a dot is a file that DVC is writing.
+    for path in sorted(Path(repo.cache.local.path).glob("??/[!.]*")):
+        expected, actual = path.parent.name + path.name.removesuffix(".dir"), files.md5(path)
+        if actual != expected:
+            damaged[expected] = (path, actual)
+    outputs = [(Path(out.fs_path), damaged.get(out.hash_info.value)) for out in repo.index.outs]
+    copies = [path for path, found in outputs if found and path.is_file() and files.md5(path) == found[1]]
+    removed = [path for path, _ in damaged.values()] + copies
+    for path in removed:
+        path.unlink()
+    return removed
+
+
+def main() -> None:
+    """Push or verify, as the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m softmax_regression.cache", description=__doc__)
+    parser.add_argument("action", choices=["push", "verify"])
+    action = parser.parse_args().action
+    try:
+        with Repo() as repo:
+            if action == "push":
+                print(f"{push(repo)} files of the run cache pushed")
+            elif removed := remove_damaged(repo):
+                for path in removed:
+                    print(f"{path.relative_to(repo.root_dir)}: damaged, removed")
+                print("`dvc pull` fetches what is missing now, `dvc repro` makes it again")
+    except DvcException as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+if __name__ == "__main__":
+    exit_on_user_error(main)
