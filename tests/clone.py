@@ -20,6 +20,7 @@ class Clone:
         self.environment = self._environment()
         subprocess.run(["git", "clone", "--quiet", str(origin), str(folder)], check=True)
         if origin == ROOT:
+            self.run("git", "checkout", "--quiet", "-B", "main")
             self._commit_changes()
 
     def _environment(self) -> dict[str, str]:
