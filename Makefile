@@ -64,7 +64,7 @@ verify: setup
 	@$(BIN)/python -m softmax_regression.cache verify
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 lint: setup
 	$(BIN)/ruff check

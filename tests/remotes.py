@@ -32,7 +32,7 @@ class Remote:
     environment: dict[str, str] = field(default_factory=dict)
 
     def use(self, clone: Clone) -> None:
-        """Make it the default remote, in a commit, as docs/remotes.md says."""
+        """Make it the default remote, in a commit, as docs/experiments.md says."""
         clone.environment |= self.environment
         if self.url:
             clone.run("dvc", "remote", "add", "--default", "shared", self.url)

@@ -170,8 +170,8 @@ mkdir disk
 mount -t tmpfs -o size=$(($(du --summarize --block-size=1024 clone | cut --fields=1) + 8192))k none disk
 cp --archive clone disk
 cd disk/clone
-head --bytes=8M /dev/zero > filler 2> /dev/null
-truncate --size=-300K filler
+head --bytes=1G /dev/zero > filler 2> /dev/null
+truncate --size=-600K filler
 dvc repro
 echo "--- exit code $?"
 rm filler
@@ -185,7 +185,7 @@ def test_a_full_disk_stops_the_stage_with_its_reason_and_later_it_succeeds(clone
     alone = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode and not os.environ.get("CI"):
         pytest.skip("needs a file system of its own: unshare --map-root-user --mount")
-    clone.set_parameters(figure_dpi=120)
+    clone.set_parameters(figure_dpi=300)
     clone.run("git", "commit", "--quiet", "--all", "--message", "Finer figures")
     printed = clone.run(*alone, "bash", "-c", f"cd ..\n{ON_A_FULL_DISK}")
     assert re.search("^error: .*: cannot be written: No space left on device$", printed, flags=re.MULTILINE)
