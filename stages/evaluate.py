@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from softmax_regression import files
+from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.evaluation import evaluate
 from softmax_regression.images import ImageSet
@@ -17,6 +18,7 @@ DATA, MODEL = Path("data/test.safetensors"), Path("models/softmax.safetensors")
 
 
 def main() -> None:
+    fix_arithmetic()
     with recording("evaluate", MODEL) as event:
         test = ImageSet.load(DATA)
         log_probabilities = SoftmaxRegression.load(MODEL).log_probabilities(torch.from_numpy(test.pixels)).numpy()

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from softmax_regression import files
+from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
 from softmax_regression.journal import recording
@@ -18,9 +19,7 @@ DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safete
 
 
 def main() -> None:
-    # One thread: two wait for each other in every small product. An epoch takes 0.08 s, and 0.16 s beside another busy
-    # process; with two threads on two cores it was 0.06 s, and 0.83 s beside one. The bytes do not depend on the cores.
-    torch.set_num_threads(1)
+    fix_arithmetic()
     parameters = Parameters.read(Path("params.yaml"))
     recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
     with recording("train") as event:

@@ -28,7 +28,7 @@ class Clone:
         # Only git's identity is given, which experiments need: they are commits.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
         home = self.folder.parent / "home"
-        home.mkdir(exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         python = Path(sys.executable).parent
         return {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}", **IDENTITY}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from softmax_regression import files
+from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
 from softmax_regression.journal import recording
@@ -17,7 +18,7 @@ COLUMNS = ("epoch", "smallest", "median", "largest")
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # as in stages/train.py
+    fix_arithmetic()
     parameters = TutorialParameters.read(Path("tutorial/params.yaml"))
     lr, epochs, count = parameters.article_lr, parameters.article_epochs, parameters.article_images
     recipe = Recipe("builtin", lr, "constant", epochs, batch_size=count, momentum=0, weight_decay=0)

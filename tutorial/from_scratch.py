@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from softmax_regression import files
+from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
 from softmax_regression.journal import recording
@@ -16,7 +17,7 @@ DATA = {"training": Path("data/train.safetensors"), "testing": Path("data/test.s
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # as in stages/train.py
+    fix_arithmetic()
     parameters = TutorialParameters.read(Path("tutorial/params.yaml"))
     lr, epochs, count = parameters.article_lr, parameters.article_epochs, parameters.article_images
     recipe = Recipe("scratch", lr, "constant", epochs, batch_size=count, momentum=0, weight_decay=0)

@@ -3,9 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-import torch
-
 from softmax_regression import files
+from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
 from softmax_regression.journal import recording
@@ -17,7 +16,7 @@ DATA = {"training": Path("data/train.safetensors"), "testing": Path("data/test.s
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # as in stages/train.py
+    fix_arithmetic()
     parameters = Parameters.read(Path("params.yaml"))
     tutorial = TutorialParameters.read(Path("tutorial/params.yaml"))
     sizes, seeds, init_std = tutorial.curve_sizes, tutorial.curve_seeds, parameters.init_std
