@@ -204,10 +204,19 @@ def interrupt(clone: Clone, dvc: subprocess.Popen[str], trial: Trial) -> None:
             process.kill()
     dvc.wait(timeout=120)
     ended = time.monotonic()
-    _, alive = psutil.wait_procs(stages, timeout=30)
-    trial.outlived = time.monotonic() - ended
-    if alive:
+    while any(map(is_alive, stages)) and trial.outlived < 30:
+        time.sleep(0.01)
+        trial.outlived = time.monotonic() - ended
+    if trial.outlived >= 30:
         trial.problems.append("the stage lives on without its dvc")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process is neither gone nor dead and not yet buried."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def cut_short(pipeline: Pipeline, began: float, chance: random.Random) -> list[str]:
@@ -308,6 +317,7 @@ stage, starts `dvc repro`, and interrupts it at a random moment of that stage, D
 lets the pipeline finish and compares everything with an undisturbed run.
 
 {table}
+
 A trial fails unless
 
 - `dvc repro` finishes, and every output and `dvc.lock` have the bytes of the undisturbed run;
