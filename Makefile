@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run tutorial experiments sweep push verify test lint ui track lock
+.PHONY: setup run tutorial experiments sweep push verify test trials lint ui track lock
 
 setup: .venv/installed
 
@@ -65,6 +65,10 @@ verify: setup
 
 test: setup
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile
+
+# Interrupts the pipeline 120 times, in about 40 minutes, and writes docs/interruptions.md.
+trials: setup
+	PYTHONPATH=tests $(BIN)/python trials/interrupt.py $(TRIALS)
 
 lint: setup
 	$(BIN)/ruff check

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from softmax_regression import files
+from softmax_regression import checkpoint, files, project
 from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
@@ -13,7 +13,7 @@ from softmax_regression.journal import recording
 from softmax_regression.model import SoftmaxRegression
 from softmax_regression.parameters import Parameters
 from softmax_regression.progress import shown
-from softmax_regression.training import Recipe, choose_device, train
+from softmax_regression.training import Recipe, choose_device
 
 DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safetensors"), Path("metrics/costs.csv")
 
@@ -25,15 +25,18 @@ def main() -> None:
     with recording("train") as event:
         event.parameters = parameters.model_dump()
         training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
-        event.add_input(DATA, training.dataset, training.source, "training")
+        digest = event.add_input(DATA, training.dataset, training.source, "training")
         device = choose_device(parameters.device)
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
 
         generator = torch.Generator().manual_seed(parameters.seed)
         classes, pixels = len(training.classes), training.pixels.shape[1]
         model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
+        settings = parameters.model_dump(exclude={"figure_dpi", "figure_mistakes"})
+        saved = checkpoint.path(project.root(), {**settings, "device": device.type, "data": digest})
         records = []
-        for record in shown(train(model, training, validation, recipe, generator), recipe.epochs):
+        epochs = checkpoint.train_resumably(saved, model, training, validation, recipe, generator)
+        for record in shown(epochs, recipe.epochs):
             records.append(dataclasses.asdict(record))
             event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
 
@@ -42,6 +45,7 @@ def main() -> None:
         files.write_json(Path("metrics/train.json"), records[-1])
         event.model_sha256 = files.sha256(MODEL)
         event.keep(COSTS)
+    saved.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,11 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from softmax_regression.errors import UserError, exit_on_user_error
@@ -30,3 +38,52 @@ def test_success_goes_on() -> None:
     done: list[bool] = []
     exit_on_user_error(lambda: done.append(True))
     assert done == [True]
+
+
+# As dvc.yaml starts a stage; what started it is a shell here, which ends after a moment.
+A_STAGE_WHOSE_STARTER_DIES = """
+exec env STARTED_BY=$PPID "$0" -c '
+import os, pathlib, time
+from softmax_regression.errors import exit_on_user_error
+def main():
+    pathlib.Path("pid").write_text(str(os.getpid()))
+    time.sleep(60)
+    pathlib.Path("result").touch()
+exit_on_user_error(main)'
+"""
+
+
+def test_a_stage_ends_when_what_started_it_dies(tmp_path: Path) -> None:
+    command = ["sh", "-c", A_STAGE_WHOSE_STARTER_DIES, sys.executable]
+    starter = subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    wait_until(lambda: pid.is_file() and pid.read_text() != "")
+    stage = int(pid.read_text())
+    time.sleep(1)
+    assert is_alive(stage)
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: not is_alive(stage))
+
+
+def test_a_stage_that_outlives_its_starter_before_it_could_look_ends_too() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    script = "import time; from softmax_regression import errors; errors.exit_on_user_error(lambda: time.sleep(60))"
+    ended = subprocess.run([sys.executable, "-c", script], env={**os.environ, "STARTED_BY": str(gone.pid)}, check=False)
+    assert ended.returncode == -signal.SIGTERM
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Not gone, nor a zombie that nobody has buried yet."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

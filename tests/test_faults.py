@@ -120,6 +120,30 @@ def test_a_corrupted_file_of_the_cache_is_found_and_made_again(clone: Clone) -> 
     assert clone.make("verify") == ""
 
 
+@pytest.mark.parametrize("left", [0, 1000])
+def test_lock_files_that_dvc_did_not_finish_are_removed_and_made_again(clone: Clone, left: int) -> None:
+    lock, in_use = clone.folder / "dvc.lock", clone.folder / ".dvc/tmp/rwlock"
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[:left])
+    in_use.write_text("")
+    printed = clone.run("dvc", "repro", check=False)
+    assert "dvc.lock" in printed and stages_run(printed) == []
+
+    removed = clone.make("verify").splitlines()[:2]
+    assert removed == ["dvc.lock: damaged, removed", ".dvc/tmp/rwlock: damaged, removed"]
+    assert stages_run(clone.run("dvc", "repro")) == []
+    assert lock.read_bytes() == whole
+    assert_sound(clone)
+
+
+def test_a_conflict_in_the_lock_is_left_to_the_user(clone: Clone) -> None:
+    lock = clone.folder / "dvc.lock"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+    conflict = lock.read_bytes()
+    clone.run("python", "-m", "softmax_regression.cache", "verify", check=False, PYTHONPATH="src")
+    assert lock.read_bytes() == conflict
+
+
 def test_what_a_user_has_changed_is_not_taken_for_damaged(clone: Clone) -> None:
     damage(cached(clone, MODEL))
     (clone.folder / MODEL).write_bytes(b"mine")

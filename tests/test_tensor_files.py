@@ -86,8 +86,8 @@ def test_a_pickle_under_the_right_name_is_refused_and_not_run(tmp_path: Path, mo
 
 
 def test_an_element_type_that_no_file_of_the_project_has_is_refused(tmp_path: Path) -> None:
-    tensor_files.write(tmp_path / "x.safetensors", {"weight": np.ones(3)}, {})
-    with pytest.raises(UserError, match="not a safetensors file of this project: 'F64'"):
+    tensor_files.write(tmp_path / "x.safetensors", {"weight": np.ones(3, np.float16)}, {})
+    with pytest.raises(UserError, match="not a safetensors file of this project: 'F16'"):
         tensor_files.read(tmp_path / "x.safetensors")
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from softmax_regression import training
+from softmax_regression.batches import batches
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression, scale
@@ -70,7 +71,7 @@ def test_a_step_goes_down_the_gradient_that_automatic_differentiation_finds(impl
     weight = torch.randn(4, 6, dtype=torch.float64, generator=generator)
     bias = torch.randn(4, dtype=torch.float64, generator=generator)
     model = SoftmaxRegression(weight.clone(), bias.clone())
-    cost = training.STEPS[implementation](model, 0.0, 0.0)(pixels, labels, 1.0)
+    cost = training.STEPS[implementation](model, model.zeros(), 0.0, 0.0)(pixels, labels, 1.0)
 
     weight.requires_grad_()
     bias.requires_grad_()
@@ -131,7 +132,7 @@ def test_descent_ends_where_scikit_learn_does(implementation: str) -> None:
 
 def test_momentum_repeats_its_share_of_the_last_step_and_decay_pulls_to_0() -> None:
     model = SoftmaxRegression(torch.zeros(2, 1), torch.tensor([1.0, 1.0]))
-    step = training.scratch_step(model, momentum=0.5, weight_decay=0.1)
+    step = training.scratch_step(model, model.zeros(), momentum=0.5, weight_decay=0.1)
     # Pixels of 0 and labels in balance: the cost has no gradient, only the decay moves the bias.
     pixels, labels = torch.zeros(2, 1), torch.tensor([0, 1])
     step(pixels, labels, 1.0)
@@ -237,6 +238,41 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(implementation: str, sma
         model.save(tmp_path / name)
     first, second, other = ((tmp_path / name).read_bytes() for name in ("first", "second", "other"))
     assert first == second != other
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("models", [1, 3])
+def test_a_descent_in_two_parts_has_the_bits_of_one(implementation: str, models: int, small: ImageSet) -> None:
+    recipe = Recipe(implementation, 0.3, "cosine", 7, 5, 0.9, 0.01)
+
+    def stack() -> SoftmaxRegression:
+        return SoftmaxRegression.stack([started(small, seed) for seed in range(models)])
+
+    whole, parted = stack(), stack()
+    expected = costs(descend(whole, small, recipe, seeded(1)))
+    velocity, generator = parted.zeros(), seeded(1)
+    first_part = [cost for _, cost in zip(range(3), descend(parted, small, recipe, generator, velocity), strict=False)]
+    second_part = list(descend(parted, small, recipe, generator, velocity, done=3))
+    assert costs(first_part + second_part).equal(expected)
+    assert parted.weight.equal(whole.weight) and parted.bias.equal(whole.bias)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_velocities_of_0_give_the_bits_of_an_optimizer_that_starts_without(momentum: float, small: ImageSet) -> None:
+    recipe = replace(PLAIN, implementation="builtin", momentum=momentum, weight_decay=0.01)
+    model = started(small)
+    weight, bias = nn.Parameter(model.weight.clone()), nn.Parameter(model.bias.clone())
+    list(descend(model, small, recipe, seeded(1)))
+
+    optimizer = torch.optim.SGD([weight, bias], lr=recipe.lr, momentum=momentum, weight_decay=0.01)
+    generator = seeded(1)
+    for _ in range(recipe.epochs):
+        images, labels = torch.from_numpy(small.pixels), torch.from_numpy(small.labels)
+        for pixels, targets in batches(images, labels, recipe.batch_size, generator):
+            optimizer.zero_grad()
+            nn.CrossEntropyLoss()(functional.linear(pixels, weight, bias), targets).backward()
+            optimizer.step()
+    assert model.weight.equal(weight) and model.bias.equal(bias)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
-"""Two things that DVC leaves out: pushing all that the run cache refers to, and checking what the cache holds.
+"""What DVC leaves out: pushing all that the run cache refers to, and checking what it keeps after a power cut.
 
 `dvc push --run-cache` uploads the records of which stage made what from what, but of the files they name only those of
 the present commit, and never the metrics, which git holds: another clone finds the record, misses a file, and computes
-again. And DVC takes a file of its cache for sound as long as it is write-protected, even one that was cut short.
+again. And DVC takes a file of its cache for sound as long as it is write-protected, even one that was cut short. Its
+lock files it writes in place, and refuses to start where one was cut short.
 """
 
 import argparse
+import json
 from pathlib import Path
 
+from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -47,6 +50,33 @@ def remove_damaged(repo: Repo) -> list[Path]:
     return removed
 
 
+def remove_cut_short(repo: Repo) -> list[Path]:
+    """Remove the lock files that DVC cannot read, a merge's conflict excepted; return what was removed.
+
+    `dvc repro` makes dvc.lock anew from the run cache; .dvc/tmp/rwlock lists what running processes use.
+    """
+    locks = [Path(repo.root_dir) / name for name in ("dvc.lock", "tutorial/dvc.lock")]
+    removed = [path for path in locks if path.is_file() and _is_cut_short(repo, path)]
+    in_use = Path(repo.tmp_dir or "") / "rwlock"
+    try:
+        json.loads(in_use.read_bytes())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        removed.append(in_use)
+    for path in removed:
+        path.unlink()
+    return removed
+
+
+def _is_cut_short(repo: Repo, lock: Path) -> bool:
+    try:
+        Lockfile(repo, str(lock)).load()
+    except DvcException:
+        return b"<<<<<<<" not in lock.read_bytes()
+    return False
+
+
 def main() -> None:
     """Push or verify, as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m softmax_regression.cache", description=__doc__)
@@ -56,7 +86,7 @@ def main() -> None:
         with Repo() as repo:
             if action == "push":
                 print(f"{push(repo)} files of the run cache pushed")
-            elif removed := remove_damaged(repo):
+            elif removed := remove_cut_short(repo) + remove_damaged(repo):
                 for path in removed:
                     print(f"{path.relative_to(repo.root_dir)}: damaged, removed")
                 print("`dvc pull` fetches what is missing now, `dvc repro` makes it again")

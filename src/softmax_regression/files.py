@@ -4,24 +4,29 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from softmax_regression.errors import UserError
+
+PARTIAL = ".partial-"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it there once the block has succeeded.
 
-    A reader sees the old file or the new one, never a part of it.
+    A reader sees the old file or the new one, never a part of it. What a killed process has left is removed an hour on.
     Raises UserError where the disk refuses (full, read-only, no permission).
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".partial-") as folder:
+        _remove_leftovers(path.parent)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=PARTIAL) as folder:
             temporary = Path(folder) / path.name
             yield temporary
             with temporary.open("rb") as written:
@@ -29,6 +34,13 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for left in folder.glob(f"{PARTIAL}*"):
+        with suppress(FileNotFoundError):  # another process is as quick
+            if time.time() - left.stat().st_mtime > 3600:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -71,9 +71,8 @@ class Event:
 
     def keep(self, path: Path, folder: str = "") -> None:
         """Copy a file for the run's artifacts."""
-        target = self.folder / "artifacts" / folder
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
+        with files.replacing(self.folder / "artifacts" / folder / path.name) as temporary:
+            shutil.copy(path, temporary)
 
     def add_input(self, path: Path, dataset: str, source: Mapping[str, str], context: str) -> str:
         """Note a data set that went in, `context` being training or testing; return its digest, the MD5 DVC knows."""
@@ -92,9 +91,10 @@ class Event:
         digest is `tested_on`.
         """
         folder = self.folder / "model"
-        folder.mkdir()
-        shutil.copy(path, folder)
-        np.save(folder / "example.npy", example)
+        with files.replacing(folder / path.name) as temporary:
+            shutil.copy(path, temporary)
+        with files.replacing(folder / "example.npy") as temporary:
+            np.save(temporary, example)
         size = example.shape[1:]
         self.model = {"file": path.name, "size": size, "classes": classes}
         self.model |= {"dataset": dataset, "data": tested_on, "accuracy": accuracy}

@@ -42,6 +42,10 @@ class SoftmaxRegression:
         """Several models of one shape as one."""
         return cls(torch.stack([model.weight for model in models]), torch.stack([model.bias for model in models]))
 
+    def zeros(self) -> Self:
+        """Weights and biases of 0 in this model's shape and on its device."""
+        return type(self)(torch.zeros_like(self.weight), torch.zeros_like(self.bias))
+
     def to(self, device: torch.device) -> Self:
         """The model on another device."""
         return type(self)(self.weight.to(device), self.bias.to(device))

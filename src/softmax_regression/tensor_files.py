@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from softmax_regression.errors import UserError
 from softmax_regression.files import replacing
 
-DTYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32}
+DTYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32, "F64": np.float64}
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, object]) -> None:

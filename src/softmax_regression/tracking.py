@@ -203,11 +203,11 @@ def _record_and_remove(client: MlflowClient, folder: Path, root: Path) -> None:
 def _log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
     """Log the metrics that this store does not have yet; a file in the event's folder remembers how many it has."""
     memory = event.folder / "recorded"
-    store, _, count = memory.read_text().rpartition(" ") if memory.exists() else ("", "", "0")
+    count, _, store = memory.read_text().partition(" ") if memory.exists() else ("0", "", "")
     metrics = [Metric(*metric) for metric in event.metrics]
     for start in range(int(count) if store == client.tracking_uri else 0, len(metrics), METRICS_A_CALL):
         client.log_batch(run_id, metrics[start : start + METRICS_A_CALL])
-        memory.write_text(f"{client.tracking_uri} {min(start + METRICS_A_CALL, len(metrics))}")
+        memory.write_text(f"{min(start + METRICS_A_CALL, len(metrics))} {client.tracking_uri}")
 
 
 def _dataset_input(name: str, digest: str, source: str, context: str) -> DatasetInput:

@@ -43,13 +43,19 @@ class Recipe:
 
 
 def train(
-    model: SoftmaxRegression, training: ImageSet, validation: ImageSet, recipe: Recipe, generator: torch.Generator
+    model: SoftmaxRegression,
+    training: ImageSet,
+    validation: ImageSet,
+    recipe: Recipe,
+    generator: torch.Generator,
+    velocity: SoftmaxRegression | None = None,
+    done: int = 0,
 ) -> Iterator[EpochRecord]:
     """Train `model` in place as `descend` does; yield a record after each epoch.
 
     Raises UserError once the cost is no longer finite.
     """
-    for epoch, train_cost in enumerate(descend(model, training, recipe, generator)):
+    for epoch, train_cost in enumerate(descend(model, training, recipe, generator, velocity, done), start=done):
         record = EpochRecord(epoch, train_cost.item(), *cost_and_accuracy(model, validation))
         if not math.isfinite(record.train_cost + record.valid_cost):
             raise UserError(f"epoch {epoch}: the cost is no longer finite with lr = {recipe.lr}; lower it")
@@ -57,19 +63,26 @@ def train(
 
 
 def descend(
-    model: SoftmaxRegression, training: ImageSet, recipe: Recipe, generator: torch.Generator
+    model: SoftmaxRegression,
+    training: ImageSet,
+    recipe: Recipe,
+    generator: torch.Generator,
+    velocity: SoftmaxRegression | None = None,
+    done: int = 0,
 ) -> Iterator[Tensor]:
     """Train `model` in place, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)] there.
 
     A cost is taken before its batch's update. The images are shuffled afresh each epoch with `generator`, a CPU
-    generator so that every device sees the same order.
+    generator so that every device sees the same order. With the model, the `velocity` (updated in place, 0 where none
+    is given) and the generator as they were after `done` epochs, a descent goes on as if nothing had interrupted it.
     """
     device = model.weight.device
     images, labels = (torch.from_numpy(array).to(device) for array in (training.pixels, training.labels))
-    step = STEPS[recipe.implementation](model, recipe.momentum, recipe.weight_decay)
-    steps = recipe.epochs * math.ceil(len(labels) / recipe.batch_size)
-    taken = 0
-    for _ in range(recipe.epochs):
+    velocity = model.zeros() if velocity is None else velocity
+    step = STEPS[recipe.implementation](model, velocity, recipe.momentum, recipe.weight_decay)
+    steps_an_epoch = math.ceil(len(labels) / recipe.batch_size)
+    steps, taken = recipe.epochs * steps_an_epoch, done * steps_an_epoch
+    for _ in range(done, recipe.epochs):
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
         cost_sum = torch.zeros(model.bias.shape[:-1], dtype=torch.float64, device=device)
         for pixels, targets in batches(images, labels, recipe.batch_size, generator):
@@ -93,13 +106,12 @@ def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float
     return cross_entropy(log_probabilities, labels).item(), accuracy.item()
 
 
-def scratch_step(model: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
+def scratch_step(model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
     """The gradient written out: the cost's derivative by the logits is the probabilities minus the one-hot target.
 
     So says Bishop, PRML, eq. 4.109. The update is torch.optim.SGD's: velocity ← momentum · velocity + gradient.
     """
-    parameters = (model.weight, model.bias)
-    velocities = [torch.zeros_like(parameter) for parameter in parameters]
+    parameters, velocities = (model.weight, model.bias), (velocity.weight, velocity.bias)
 
     def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
         log_probabilities = log_softmax(model.logits(pixels))
@@ -108,15 +120,15 @@ def scratch_step(model: SoftmaxRegression, momentum: float, weight_decay: float)
         error.scatter_add_(-1, indices, error.new_full(indices.shape, -1))
         error /= len(labels)
         gradients = (error.flatten(1).T @ pixels).view_as(model.weight), error.sum(0)
-        for parameter, velocity, gradient in zip(parameters, velocities, gradients, strict=True):
-            velocity.mul_(momentum).add_(gradient).add_(parameter, alpha=weight_decay)
-            parameter.sub_(velocity, alpha=lr)
+        for parameter, previous, gradient in zip(parameters, velocities, gradients, strict=True):
+            previous.mul_(momentum).add_(gradient).add_(parameter, alpha=weight_decay)
+            parameter.sub_(previous, alpha=lr)
         return cross_entropy(log_probabilities, labels)
 
     return step
 
 
-def builtin_step(model: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
+def builtin_step(model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
     """The same step from PyTorch's own parts: nn.Linear, CrossEntropyLoss, automatic gradients, optim.SGD."""
     *outputs, pixels = model.weight.shape
     linear = nn.Linear(pixels, math.prod(outputs), device="meta")
@@ -124,6 +136,9 @@ def builtin_step(model: SoftmaxRegression, momentum: float, weight_decay: float)
     linear.weight, linear.bias = nn.Parameter(model.weight.flatten(0, -2)), nn.Parameter(model.bias.flatten())
     criterion = nn.CrossEntropyLoss(reduction="none")
     optimizer = torch.optim.SGD(linear.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay)
+    # The optimizer's velocities share memory likewise; starting from 0 gives the bits that starting without them gives.
+    optimizer.state[linear.weight]["momentum_buffer"] = velocity.weight.flatten(0, -2)
+    optimizer.state[linear.bias]["momentum_buffer"] = velocity.bias.flatten()
 
     def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
         optimizer.param_groups[0]["lr"] = lr

@@ -1,0 +1,105 @@
+"""Training that goes on where it was interrupted, with the bits of one that was not.
+
+Now and then the state after an epoch is written to a file in .checkpoints at the project's root, where DVC does not
+look. The file is named by all that determines the result: no training goes on from another one's state.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softmax_regression import batches, files, images, model, tensor_files, training
+from softmax_regression.errors import UserError
+from softmax_regression.images import ImageSet
+from softmax_regression.model import SoftmaxRegression
+from softmax_regression.training import EpochRecord, Recipe, train
+
+SECONDS_BETWEEN = 2.0
+"""How much work an interruption may cost. Writing takes 2 ms, after 100,000 epochs 0.2 s."""
+DETERMINING = (batches, images, model, training)
+"""The modules that compute."""
+
+
+def path(root: Path, settings: Mapping[str, object]) -> Path:
+    """The file for a training under the project's root; `settings`, JSON values, are what its caller chooses freely."""
+    sources = [files.sha256(Path(module.__file__)) for module in DETERMINING if module.__file__]
+    key = json.dumps([settings, torch.__version__, sources], sort_keys=True)
+    return root / ".checkpoints" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+
+
+def train_resumably(
+    path: Path,
+    model: SoftmaxRegression,
+    training: ImageSet,
+    validation: ImageSet,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> Iterator[EpochRecord]:
+    """Train as training.train does, from the state in the file where there is one; yield the earlier records as well.
+
+    The caller removes the file once the results are written.
+    """
+    velocity = model.zeros()
+    records = restore(path, model, velocity, generator)
+    if records:
+        print(f"{path.parent.name}: going on after epoch {records[-1].epoch}", flush=True)
+    yield from records
+    written = time.monotonic()
+    for record in train(model, training, validation, recipe, generator, velocity, done=len(records)):
+        records.append(record)
+        if time.monotonic() - written > SECONDS_BETWEEN:
+            write(path, model, velocity, generator, records)
+            written = time.monotonic()
+        yield record
+
+
+def write(
+    path: Path,
+    model: SoftmaxRegression,
+    velocity: SoftmaxRegression,
+    generator: torch.Generator,
+    records: Sequence[EpochRecord],
+) -> None:
+    """Write the state after an epoch, whole or not at all; raises UserError where the disk refuses."""
+    state = {name: tensor.cpu().numpy() for name, tensor in _tensors(model, velocity).items()}
+    state["generator"] = generator.get_state().numpy()
+    state["records"] = np.array([[*vars(record).values()] for record in records], np.float64)
+    tensor_files.write(path, state, {"of": path.stem, "sha256": _sha256(state)})
+
+
+def restore(
+    path: Path, model: SoftmaxRegression, velocity: SoftmaxRegression, generator: torch.Generator
+) -> list[EpochRecord]:
+    """Bring model, velocity and generator, in place, to the state in the file; return the records up to there.
+
+    A file that is missing, damaged or another training's changes nothing, and there are no records.
+    """
+    try:
+        state, description = tensor_files.read(path)
+    except UserError:
+        return []
+    if description != {"of": path.stem, "sha256": _sha256(state)}:
+        return []
+    for name, tensor in _tensors(model, velocity).items():
+        tensor.copy_(torch.from_numpy(state[name]))
+    generator.set_state(torch.from_numpy(state["generator"]))
+    return [EpochRecord(int(epoch), *figures) for epoch, *figures in state["records"].tolist()]
+
+
+def _tensors(model: SoftmaxRegression, velocity: SoftmaxRegression) -> dict[str, Tensor]:
+    return {
+        "weight": model.weight,
+        "bias": model.bias,
+        "velocity.weight": velocity.weight,
+        "velocity.bias": velocity.bias,
+    }
+
+
+def _sha256(state: Mapping[str, np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(state[name].tobytes() for name in sorted(state))).hexdigest()
