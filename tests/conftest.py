@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 from clone import ROOT, Clone
+from hypothesis import HealthCheck, settings
 
 from softmax_regression import datasets
 from softmax_regression.images import ImageSet
+
+# The same inputs each time, and no timing, as the machine may be busy. Others, and more of them, with their counts:
+# pytest --hypothesis-profile=thorough --hypothesis-show-statistics
+HEALTHY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("quick", deadline=None, suppress_health_check=HEALTHY, max_examples=300, derandomize=True)
+settings.register_profile("thorough", deadline=None, suppress_health_check=HEALTHY, max_examples=20_000)
+settings.load_profile("quick")
 
 
 @pytest.fixture
