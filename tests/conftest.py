@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import contextlib
 import resource
 import socket
 import threading
@@ -43,11 +44,18 @@ def full_disk() -> Iterator[None]:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files; what lies in the folder broken-off never arrives whole."""
+    """Serves files; what lies in the folder broken-off never arrives whole, and what lies in endless never ends."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         content = source.read()
         outputfile.write(content[:-1] if self.path.startswith("/broken-off/") else content)
+        with contextlib.suppress(ConnectionError):
+            while self.path.startswith("/endless/"):
+                outputfile.write(bytes(100_000))
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if not (keyword == "Content-Length" and self.path.startswith("/endless/")):
+            super().send_header(keyword, value)
 
     def log_message(self, *_: object) -> None:
         pass
