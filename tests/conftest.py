@@ -22,7 +22,7 @@ from softmax_regression.images import ImageSet
 # pytest --hypothesis-profile=thorough --hypothesis-show-statistics
 HEALTHY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("quick", deadline=None, suppress_health_check=HEALTHY, max_examples=300, derandomize=True)
-settings.register_profile("thorough", deadline=None, suppress_health_check=HEALTHY, max_examples=20_000)
+settings.register_profile("thorough", deadline=None, suppress_health_check=HEALTHY, max_examples=5_000)
 settings.load_profile("quick")
 
 

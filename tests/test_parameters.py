@@ -12,11 +12,11 @@ import download
 import pytest
 import train
 import visualize
-import yaml
 from clone import ROOT
 from dvc.utils.serialize import parse_yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from softmax_regression.errors import UserError, exit_on_user_error
 from softmax_regression.parameters import Parameters, TutorialParameters
@@ -37,7 +37,17 @@ GOOD: dict[str, object] = {
     "figure_dpi": 100,
     "figure_mistakes": 25,
 }
-GOOD_TEXT = yaml.safe_dump(GOOD)
+
+
+def dump(values: dict[str, object]) -> str:
+    """As YAML 1.2, in which 1e5 is a number: to PyYAML it is a text that needs no quotes."""
+    writer, text = YAML(typ="safe", pure=True), io.StringIO()
+    writer.default_flow_style = False
+    writer.dump(values, text)
+    return text.getvalue()
+
+
+GOOD_TEXT = dump(GOOD)
 NUMBERS = ("validation", "init_std", "lr", "momentum", "weight_decay")
 INTEGERS = ("epochs", "batch_size", "seed", "figure_dpi", "figure_mistakes")
 NAN, INFINITY = float("nan"), float("inf")
@@ -60,7 +70,7 @@ def refusal(folder: Path, content: str | bytes) -> str:
 
 
 def changed(**values: object) -> str:
-    return yaml.safe_dump({**GOOD, **values})
+    return dump({**GOOD, **values})
 
 
 def test_the_committed_file_is_valid() -> None:
@@ -150,7 +160,7 @@ def test_a_choice_takes_no_number_and_no_list(key: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", GOOD)
 def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path, yaml.safe_dump({**GOOD, key: 0}).replace(f"{key}: 0\n", "")) == f"{key} is missing"
+    assert refusal(tmp_path, dump({**GOOD, key: 0}).replace(f"{key}: 0\n", "")) == f"{key} is missing"
 
 
 @pytest.mark.parametrize(
