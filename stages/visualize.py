@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmax_regression import files, weights
+from softmax_regression import files, predictions, weights
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.evaluation import confusion_counts, most_confident_mistakes
 from softmax_regression.figures import confusion_matrix, cost_curves, image_grid, weight_images
@@ -20,16 +20,13 @@ def main() -> None:
     with recording("visualize", MODEL) as event:
         train, test = (ImageSet.load(Path(f"data/{name}.safetensors")) for name in ("train", "test"))
         names = np.array(test.classes)
-        predictions = files.read_csv(Path("metrics/predictions.csv"))
-        predicted = np.array([test.classes.index(name) for name in predictions["predicted"]])
+        predicted, probability = predictions.read(Path("metrics/predictions.csv"), test)
         right = predicted == test.labels
         pairs = zip(names[predicted], names[test.labels], strict=True)
         titles = np.array([f"predicted {guess}\nactual {label}" for guess, label in pairs])
-        mistakes = most_confident_mistakes(
-            right, np.array(predictions["probability"], float), parameters.figure_mistakes
-        )
-        costs = {name: np.array(column, float) for name, column in files.read_csv(Path("metrics/costs.csv")).items()}
-        weight = weights.read(MODEL)[0]
+        mistakes = most_confident_mistakes(right, probability, parameters.figure_mistakes)
+        costs = files.read_numbers(Path("metrics/costs.csv"), ("epoch", "train_cost", "valid_cost", "valid_accuracy"))
+        weight = weights.read(MODEL, (len(test.classes), test.pixels.shape[1]))[0]
 
         drawn = {
             "samples": image_grid(train.images[:25], names[train.labels[:25]], columns=5),

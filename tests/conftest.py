@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import contextlib
 import resource
 import socket
 import threading
@@ -12,9 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from clone import ROOT, Clone
+from hypothesis import HealthCheck, settings
 
 from softmax_regression import datasets
 from softmax_regression.images import ImageSet
+
+# The same inputs each time, and no timing, as the machine may be busy. Others, and more of them, with their counts:
+# pytest --hypothesis-profile=thorough --hypothesis-show-statistics
+HEALTHY = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("quick", deadline=None, suppress_health_check=HEALTHY, max_examples=300, derandomize=True)
+settings.register_profile("thorough", deadline=None, suppress_health_check=HEALTHY, max_examples=5_000)
+settings.load_profile("quick")
 
 
 @pytest.fixture
@@ -35,11 +44,18 @@ def full_disk() -> Iterator[None]:
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files; what lies in the folder broken-off never arrives whole."""
+    """Serves files; what lies in the folder broken-off never arrives whole, and what lies in endless never ends."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         content = source.read()
         outputfile.write(content[:-1] if self.path.startswith("/broken-off/") else content)
+        with contextlib.suppress(ConnectionError):
+            while self.path.startswith("/endless/"):
+                outputfile.write(bytes(100_000))
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if not (keyword == "Content-Length" and self.path.startswith("/endless/")):
+            super().send_header(keyword, value)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -1,18 +1,22 @@
 import gzip
 import re
 import struct
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import md5, sha256
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from softmax_regression import datasets
 from softmax_regression.datasets import Source
 from softmax_regression.errors import UserError
+from softmax_regression.images import ImageSet
 
 
 def idx(array: np.ndarray, kind: int = 8) -> bytes:
@@ -33,7 +37,7 @@ COMPRESSED = {name: gzip.compress(payload, mtime=0) for name, payload in PAYLOAD
 FIRST = COMPRESSED["train-images.gz"]
 CLOSED = "http://127.0.0.1:1/"  # where nobody listens
 # As a data set's publisher gives them: of the compressed files.
-PUBLISHED = {name: f"md5:{md5(content, usedforsecurity=False).hexdigest()}" for name, content in COMPRESSED.items()}
+PUBLISHED = {name: f"sha256-gz:{sha256(content).hexdigest()}" for name, content in COMPRESSED.items()}
 
 
 def source(*mirrors: str, payloads: Mapping[str, bytes] = PAYLOADS) -> Source:
@@ -150,14 +154,15 @@ def test_data_mirror_comes_before_the_public_mirrors(tmp_path: Path) -> None:
     assert list(datasets.mirrors(public, "http://near", tmp_path)) == ["http://near/", *public.mirrors]
 
 
-def test_a_recompressed_file_has_the_sha256_of_its_payload_but_not_the_published_md5(tmp_path: Path) -> None:
+def test_a_recompressed_file_has_the_checksum_of_its_payload_but_not_that_of_the_published_file(tmp_path: Path) -> None:
     fill(tmp_path / "recompressed", {name: gzip.compress(payload, 1, mtime=1) for name, payload in PAYLOADS.items()})
     assert_fetched(source(CLOSED), "recompressed", tmp_path)
     told = refusal(replace(source(CLOSED), files=PUBLISHED), "recompressed", tmp_path)
-    assert re.search(rf"wrong md5 \w{{32}}, must be {PUBLISHED['train-images.gz'].removeprefix('md5:')}", told)
+    kind, expected = PUBLISHED["train-images.gz"].split(":")
+    assert re.search(rf"wrong {kind} \w{{64}}, must be {expected}", told)
 
 
-def test_files_as_published_have_the_published_md5(good: str) -> None:
+def test_files_as_published_have_the_published_checksum(good: str) -> None:
     assert_fetched(replace(source(good), files=PUBLISHED))
 
 
@@ -201,16 +206,89 @@ def test_as_many_labels_as_images_are_needed(tmp_path: Path) -> None:
     assert told == "small: labels are int64 [4], must be int64 [5]"
 
 
+@pytest.mark.parametrize("folder", ["bomb", "endless"])
+@pytest.mark.parametrize("by", ["address", "directory"])
+def test_neither_a_bomb_nor_an_endless_file_takes_more_memory_than_a_sound_one_may(
+    folder: str, by: str, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 1_000_000
+    monkeypatch.setattr(datasets, "PAYLOAD_LIMIT", limit)
+    content = gzip.compress(bytes(300 * limit)) if folder == "bomb" else bytes(100 * limit)
+    fill(tmp_path / folder, {"train-images.gz": content})
+    del content
+    tracemalloc.start()
+    told = refusal(source(f"{server}{folder}/" if by == "address" else CLOSED), folder, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert f": holds more than {limit} bytes" in told
+    # The server, in this process too, holds the file that it sends.
+    assert peak - (tmp_path / folder / "train-images.gz").stat().st_size < 6 * limit
+
+
+def outcome(
+    folder: Path, name: str, compressed: bytes, **sums: Mapping[str, bytes]
+) -> tuple[ImageSet, ImageSet] | None:
+    """What comes of a directory in which one file holds something else: None where it is refused, in one line."""
+    (folder / "x").mkdir(exist_ok=True)
+    for other, content in {**COMPRESSED, name: compressed}.items():
+        (folder / "x" / other).write_bytes(content)
+    try:
+        return datasets.fetch_files(source(CLOSED, **sums), "x", folder)
+    except UserError as error:
+        assert str(error).isprintable()
+        return None
+
+
+@given(
+    name=st.sampled_from(list(COMPRESSED)), place=st.integers(0, 99), cut=st.integers(0, 9), new=st.binary(max_size=9)
+)
+def test_any_damage_is_refused_or_changes_nothing(name: str, place: int, cut: int, new: bytes, tmp_path: Path) -> None:
+    content = COMPRESSED[name]
+    found = outcome(tmp_path, name, content[:place] + new + content[place + cut :])
+    if found:
+        arrays = (found[0].images, found[0].labels, found[1].images, found[1].labels)
+        for array, expected in zip(arrays, (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS), strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+SIZES = st.lists(st.integers(0, 6) | st.sampled_from([28, 2**16, 2**31, 2**32 - 1]), max_size=5)
+
+
+@given(
+    name=st.sampled_from(list(PAYLOADS)),
+    payload=st.binary()
+    | st.builds(
+        lambda kind, sizes, body: struct.pack(f">HBB{len(sizes)}I", 0, kind, len(sizes), *sizes) + body,
+        st.integers(7, 15),
+        SIZES,
+        st.binary(max_size=40),
+    )
+    | st.lists(st.binary(min_size=5, max_size=5), max_size=3).map(
+        lambda rows: idx(np.frombuffer(b"".join(rows), np.uint8))
+    )
+    | st.integers(0, 3).map(lambda count: idx(np.full((count, 3, 2), 7, np.uint8))),
+)
+def test_any_payload_with_the_right_checksum_is_refused_or_is_what_its_header_says(
+    name: str, payload: bytes, tmp_path: Path
+) -> None:
+    found = outcome(tmp_path, name, gzip.compress(payload), payloads={**PAYLOADS, name: payload})
+    if found:
+        train, test = found
+        arrays = (train.images, train.labels.astype(np.uint8), test.images, test.labels.astype(np.uint8))
+        assert idx(dict(zip(PAYLOADS, arrays, strict=True))[name]) == payload
+        assert max(train.labels.max(), test.labels.max()) < len(train.classes)
+
+
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist", "kmnist"])
-def test_public_sources_are_four_files_on_mirrors_with_checksums(dataset: str) -> None:
+def test_public_sources_are_four_files_on_https_mirrors_with_checksums(dataset: str) -> None:
     public = datasets.public_source(dataset)
     assert public.dataset == dataset and len(public.classes) == 10
     contents = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     assert list(public.files) == [f"{content}-ubyte.gz" for content in contents]
-    kind = "sha256:[0-9a-f]{64}" if dataset == "mnist" else "md5:[0-9a-f]{32}"
-    assert all(re.fullmatch(kind, checksum) for checksum in public.files.values())
+    kind = "sha256" if dataset == "mnist" else "sha256-gz"
+    assert all(re.fullmatch(rf"{kind}:[0-9a-f]{{64}}", checksum) for checksum in public.files.values())
     assert len(set(public.files.values())) == 4
-    assert public.mirrors and all(re.fullmatch(r"https?://.+/", mirror) for mirror in public.mirrors)
+    assert public.mirrors and all(re.fullmatch(r"https://.+/", mirror) for mirror in public.mirrors)
 
 
 def test_mnists_checksums_are_those_of_the_published_payloads() -> None:

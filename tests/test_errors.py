@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -20,6 +21,22 @@ def test_a_user_error_ends_with_2_and_its_one_line(capsys: pytest.CaptureFixture
         exit_on_user_error(lambda: raising(UserError("lr = -1: must be greater than 0")))
     assert ended.value.code == 2
     assert capsys.readouterr() == ("", "error: lr = -1: must be greater than 0\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", ".journal"), "error: .journal: Permission denied\n"),
+        (ConnectionError("two\nlines"), "error: two lines\n"),
+    ],
+)
+def test_what_the_system_refuses_ends_with_2_and_one_line(
+    error: OSError, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        exit_on_user_error(lambda: raising(error))
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", line)
 
 
 def test_ctrl_c_ends_with_130_not_with_0(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from softmax_regression.errors import UserError
 from softmax_regression.evaluation import calibration_error, confusion_counts, evaluate, most_confident_mistakes
 
 # The class 2 is never predicted; predicted are 0, 1, 1, 0.
@@ -65,6 +66,11 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert evaluation.recall == pytest.approx(recall)
     expected = metrics.confusion_matrix(labels, predicted, labels=range(6))
     np.testing.assert_array_equal(confusion_counts(labels, predicted, 6), expected)
+
+
+def test_probabilities_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(UserError, match="the model's weights are too large"):
+        evaluate(np.array([[np.nan, 0.0]]), np.array([0]))
 
 
 def test_float32_log_probabilities_are_averaged_in_float64() -> None:

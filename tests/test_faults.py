@@ -188,6 +188,28 @@ def test_a_conflict_in_the_lock_is_named_and_settled_by_repro(clone: Clone) -> N
     assert_sound(clone)
 
 
+def test_a_cost_that_is_not_finite_ends_the_run_and_the_model_of_before_can_be_had_back(clone: Clone) -> None:
+    committed = {name: (clone.folder / name).read_bytes() for name in ("dvc.lock", MODEL, "metrics/costs.csv")}
+    # Each step multiplies the weights by 1 - lr · weight_decay.
+    clone.set_parameters(lr=100.0, weight_decay=1000.0, epochs=1000)
+    printed = clone.run("dvc", "repro", check=False)
+    assert re.search(r"^error: epoch \d: the cost is no longer finite with lr = 100\.0; lower ", printed, re.MULTILINE)
+    assert "ERROR: failed to reproduce 'train'" in printed
+    assert "Traceback" not in printed
+    assert stages_run(printed) == ["train"]
+    client = MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert (run.info.status, run.data.tags["status.train"]) == ("FAILED", "FAILED")
+    assert "the cost is no longer finite" in run.data.tags["error"]
+
+    # DVC has removed the outputs of the stage that it then ran in vain.
+    assert not (clone.folder / MODEL).exists()
+    clone.run("git", "checkout", "params.yaml", "metrics")
+    clone.run("dvc", "checkout", "dvc.yaml")
+    assert {name: (clone.folder / name).read_bytes() for name in committed} == committed
+    assert_sound(clone)
+
+
 # A file system just large enough for what comes, which only this shell sees: that takes no administrator.
 ON_A_FULL_DISK = """
 mkdir disk

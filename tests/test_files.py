@@ -68,17 +68,41 @@ def test_csv_comes_back_as_columns_of_texts(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     files.write_csv(path, ("index", "actual"), [(0, 'T-shirt, "top"'), (1, "a\nb"), (2, "き")])
     assert path.read_bytes().startswith(b"index,actual\n0,")
-    assert files.read_csv(path) == {"index": ["0", "1", "2"], "actual": ['T-shirt, "top"', "a\nb", "き"]}
+    assert files.read_csv(path, ["actual"]) == {"index": ["0", "1", "2"], "actual": ['T-shirt, "top"', "a\nb", "き"]}
 
 
 def test_csv_without_rows_comes_back_as_empty_columns(tmp_path: Path) -> None:
     files.write_csv(tmp_path / "costs.csv", ["epoch", "cost"], [])
-    assert files.read_csv(tmp_path / "costs.csv") == {"epoch": [], "cost": []}
+    assert files.read_csv(tmp_path / "costs.csv", []) == {"epoch": [], "cost": []}
 
 
 def test_csv_that_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"costs\.csv: cannot be read: No such file or directory$"):
-        files.read_csv(tmp_path / "costs.csv")
+        files.read_csv(tmp_path / "costs.csv", [])
+
+
+def test_numbers_come_back_as_they_were(tmp_path: Path) -> None:
+    files.write_csv(tmp_path / "costs.csv", ("epoch", "cost"), [(0, 0.1), (1, 1e-9)])
+    read = files.read_numbers(tmp_path / "costs.csv", ["cost"])
+    assert {name: column.tolist() for name, column in read.items()} == {"epoch": [0, 1], "cost": [0.1, 1e-9]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not a table of comma-separated values"),
+        (b"epoch,cost\n0,\xff\n", "not a table of comma-separated values"),
+        (b"epoch,cost\n0," + b"1" * 200_000, "not a table of comma-separated values"),
+        (b"epoch,costs\n0,1\n", "the column cost is missing"),
+        (b"epoch,cost\n0,1\n1\n", "line 3 has another number of columns than the first"),
+        (b"epoch,cost\n0,1\n1,2,3\n", "line 3 has another number of columns than the first"),
+        (b"epoch,cost\n0,zero\n", "could not convert string to float: .*'zero'.*"),
+    ],
+)
+def test_a_damaged_table_is_told_in_one_line(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "costs.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^\S+/costs\.csv: damaged: {reason}$"):
+        files.read_numbers(tmp_path / "costs.csv", ["cost"])
 
 
 def test_checksums_of_abc_are_those_in_the_standards(tmp_path: Path) -> None:

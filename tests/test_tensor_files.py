@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clone import ROOT
+from safetensors.numpy import save_file
 
 from softmax_regression import tensor_files
 from softmax_regression.errors import UserError
@@ -70,6 +71,13 @@ def test_a_file_cut_short_is_refused(kept: int, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"x\.safetensors: not a safetensors file of this project: .+"):
         tensor_files.read(path)
+
+
+@pytest.mark.parametrize("description", ["{", "[" * 100_000])
+def test_a_damaged_description_is_refused(description: str, tmp_path: Path) -> None:
+    save_file({"weight": np.ones(3, dtype=np.float32)}, tmp_path / "x.safetensors", {"description": description})
+    with pytest.raises(UserError, match="not a safetensors file of this project"):
+        tensor_files.read(tmp_path / "x.safetensors")
 
 
 class Malicious:

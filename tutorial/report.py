@@ -22,8 +22,7 @@ def main() -> None:
     parameters = TutorialParameters.read(FOLDER / "params.yaml")
     train, test = (ImageSet.load(Path(f"data/{name}.safetensors"), "mnist") for name in ("train", "test"))
     scratch, builtin, curve = (
-        {name: np.array(column, float) for name, column in files.read_csv(FOLDER / f"results/{stage}.csv").items()}
-        for stage in ("from_scratch", "builtin", "learning_curve")
+        files.read_numbers(FOLDER / f"results/{stage}.csv") for stage in ("from_scratch", "builtin", "learning_curve")
     )
     models = json.loads((FOLDER / "results/from_scratch.json").read_text(encoding="utf-8"))
     sizes = curve.pop("size").astype(int)

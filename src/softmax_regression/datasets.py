@@ -2,13 +2,14 @@
 
 import gzip
 import hashlib
-import logging
+import io
 import sys
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,19 +17,41 @@ from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 
 PAYLOAD_LIMIT = 64 * 2**20
-"""Bytes; the largest file, MNIST's training images, holds 47,040,016. What holds more is refused, read no further."""
+"""Bytes; the largest file, MNIST's training images, holds 47,040,016. What holds more is refused, read no further,
+compressed or not."""
 
 TIMEOUT = (10, 30)
 """Seconds to wait for a connection, and for the next bytes of an answer."""
 
-MNIST_PAYLOADS = (
-    "sha256:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "sha256:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+CHECKSUMS = {
+    # Of the decompressed files: mirrors recompress MNIST, so that sums of the compressed files would refuse sound data.
+    "mnist": (
+        "sha256:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "sha256:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    # Of the files as published, as TensorFlow Datasets lists them; torchvision has MD5, which can be forged.
+    "fashion_mnist": (
+        "sha256-gz:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "sha256-gz:a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "sha256-gz:346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "sha256-gz:67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+    "kmnist": (
+        "sha256-gz:51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        "sha256-gz:e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        "sha256-gz:edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        "sha256-gz:20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+    ),
+}
+"""In torchvision's order of the files."""
+
+FASHION_MNIST_MIRRORS = (
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 )
-"""Of the decompressed files, in torchvision's order: mirrors recompress, so that the published sums of the compressed
-files would refuse sound data."""
+"""Instead of torchvision's, an S3 website: those have no https."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +64,7 @@ class Source:
     """Addresses that a file's name is appended to."""
     files: Mapping[str, str]
     """Checksum by name: training images, training labels, test images, test labels, in this order. A checksum is
-    `sha256:…` of the decompressed payload, or `md5:…` of the compressed file as published."""
+    `sha256:…` of the decompressed payload, or `sha256-gz:…` of the compressed file as published."""
 
 
 def fetch(dataset: str, data_mirror: str | None, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -56,17 +79,16 @@ def fetch(dataset: str, data_mirror: str | None, root: Path) -> tuple[ImageSet, 
 
 
 def public_source(dataset: str) -> Source:
-    """Files, mirrors and checksums of `mnist`, `fashion_mnist` or `kmnist`, as torchvision knows them."""
+    """Files, mirrors and checksums of `mnist`, `fashion_mnist` or `kmnist`; their names as torchvision has them."""
     # Imported where it is used: torchvision takes 3 s, which digits need not wait for.
     from torchvision.datasets import KMNIST, MNIST, FashionMNIST
 
     known = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "kmnist": KMNIST}[dataset]
-    checksums = {name: f"md5:{md5}" for name, md5 in known.resources}
-    if dataset == "mnist":
-        checksums = dict(zip(checksums, MNIST_PAYLOADS, strict=True))
+    checksums = dict(zip((name for name, _ in known.resources), CHECKSUMS[dataset], strict=True))
     # torchvision names MNIST's classes "7 - seven".
     classes = tuple(name.split(" - ")[0] for name in known.classes)
-    return Source(dataset, classes, tuple(known.mirrors), checksums)
+    places = FASHION_MNIST_MIRRORS if dataset == "fashion_mnist" else known.mirrors
+    return Source(dataset, classes, tuple(place.replace("http://", "https://") for place in places), checksums)
 
 
 def fetch_files(source: Source, data_mirror: str | None, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -118,7 +140,7 @@ def _fetch_file(
     reasons = []
     for mirror in places:
         try:
-            payload = _payload(_obtain(name, mirror, folder), checksum)
+            payload = _payload(_obtain(name, mirror), checksum)
             return _read_idx(payload, dimensions, classes, folder)
         # requests' errors are OSErrors; gzip and zlib raise the other two on damaged files.
         except (OSError, EOFError, zlib.error, ValueError) as error:
@@ -129,32 +151,39 @@ def _fetch_file(
     )
 
 
-def _obtain(name: str, mirror: str | Path, folder: Path) -> Path:
-    """The local path of a compressed file, downloaded if need be."""
+class _Bounded(io.BytesIO):
+    """A file in memory that refuses to grow beyond the limit, whatever length a server announces."""
+
+    def write(self, content: Any) -> int:
+        written = super().write(content)
+        if self.tell() > PAYLOAD_LIMIT:
+            raise ValueError(f"holds more than {PAYLOAD_LIMIT} bytes")
+        return written
+
+
+def _obtain(name: str, mirror: str | Path) -> bytes:
+    """A compressed file, downloaded if need be."""
+    compressed = _Bounded()
     if isinstance(mirror, Path):
-        return mirror / name
-    import pooch
+        with (mirror / name).open("rb") as file:
+            compressed.write(file.read(PAYLOAD_LIMIT + 1))
+    else:
+        from pooch import HTTPDownloader
 
-    # pooch would advise to note each file's checksum; here they are checked after decompression.
-    pooch.get_logger().setLevel(logging.WARNING)
-    (folder / name).unlink(missing_ok=True)
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())
-    return Path(pooch.retrieve(mirror + name, known_hash=None, fname=name, path=folder, downloader=downloader))
+        HTTPDownloader(timeout=TIMEOUT, progressbar=sys.stderr.isatty())(mirror + name, compressed, None)
+    return compressed.getvalue()
 
 
-def _payload(compressed: Path, checksum: str) -> bytes:
+def _payload(compressed: bytes, checksum: str) -> bytes:
     """The decompressed content, once its checksum is right."""
-    with gzip.open(compressed) as file:
-        payload = file.read(PAYLOAD_LIMIT + 1)
-    if len(payload) > PAYLOAD_LIMIT:
-        raise ValueError(f"holds more than {PAYLOAD_LIMIT} bytes")
-    algorithm, expected = checksum.split(":")
-    # MD5 is what is published for Fashion-MNIST and KMNIST; it tells damage, not malice.
-    checked = payload if algorithm == "sha256" else compressed.read_bytes()
-    actual = hashlib.new(algorithm, checked, usedforsecurity=False).hexdigest()
+    payload = _Bounded()
+    with gzip.open(io.BytesIO(compressed)) as file:
+        payload.write(file.read(PAYLOAD_LIMIT + 1))
+    kind, expected = checksum.split(":")
+    actual = hashlib.sha256(payload.getvalue() if kind == "sha256" else compressed).hexdigest()
     if actual != expected:
-        raise ValueError(f"wrong {algorithm} {actual}, must be {expected}")
-    return payload
+        raise ValueError(f"wrong {kind} {actual}, must be {expected}")
+    return payload.getvalue()
 
 
 def _read_idx(payload: bytes, dimensions: int, classes: int, folder: Path) -> np.ndarray:

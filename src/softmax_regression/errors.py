@@ -15,6 +15,8 @@ class UserError(Exception):
 def exit_on_user_error(main: Callable[[], None]) -> None:
     """Run `main`; a UserError ends the process with exit code 2 and its one line instead of a traceback.
 
+    So does an OSError, whose cause is in the surroundings too: a full or read-only disk, a missing permission.
+
     Ctrl-C exits with 130, the shell's convention: DVC records a stage that exits 0 as complete. A stage whose DVC has
     died ends at once: nobody would record what it writes, and it could write over what the next `dvc repro` makes.
     """
@@ -24,6 +26,10 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        print(f"error: {' '.join(reason.split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from softmax_regression.errors import UserError
+
 CALIBRATION_BINS = 15
 """Equal-width bins, the number most papers use since Guo et al., On Calibration of Modern Neural Networks (2017)."""
 
@@ -25,8 +27,10 @@ class Evaluation:
 
 
 def evaluate(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Evaluate float log-probabilities [N, classes] against int64 labels [N]."""
+    """Evaluate float log-probabilities [N, classes] against int64 labels [N]; raises UserError where some are NaN."""
     log_probabilities = log_probabilities.astype(np.float64)
+    if np.isnan(log_probabilities).any():
+        raise UserError("some probabilities are not numbers: the model's weights are too large for these images")
     predicted = log_probabilities.argmax(axis=1)
     counts = confusion_counts(labels, predicted, log_probabilities.shape[1])
     right = counts.diagonal()

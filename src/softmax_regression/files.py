@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+
 from softmax_regression.errors import UserError
 
 PARTIAL = ".partial-"
@@ -57,14 +59,31 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
-def read_csv(path: Path) -> dict[str, list[str]]:
-    """Read comma-separated values into one list of texts per column; raises UserError where there is no such file."""
+def read_csv(path: Path, columns: Iterable[str]) -> dict[str, list[str]]:
+    """Read comma-separated values into one list of texts per column.
+
+    Raises UserError where there is no such file, or no table that has `columns`.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, csv.Error):  # UnicodeDecodeError is a ValueError; so is that not even a header is there
+        raise UserError(f"{path}: damaged: not a table of comma-separated values") from None
+    if missing := set(columns) - set(header):
+        raise UserError(f"{path}: damaged: the column {min(missing)} is missing")
+    if ragged := next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None):
+        raise UserError(f"{path}: damaged: line {ragged} has another number of columns than the first")
     return {name: [row[column] for row in rows] for column, name in enumerate(header)}
+
+
+def read_numbers(path: Path, columns: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """As `read_csv`, all columns being numbers: float64 [rows] each."""
+    try:
+        return {name: np.array(texts, np.float64) for name, texts in read_csv(path, columns).items()}
+    except ValueError as error:
+        raise UserError(f"{path}: damaged: {error}") from None
 
 
 def md5(path: Path) -> str:

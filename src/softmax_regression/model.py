@@ -67,9 +67,9 @@ class SoftmaxRegression:
         weights.write(path, self.weight.cpu().numpy(), self.bias.cpu().numpy())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read a saved model; raises UserError where the file is damaged or holds something else."""
-        weight, bias = weights.read(path)
+    def load(cls, path: Path, shape: tuple[int, int] | None = None) -> Self:
+        """Read a saved model; raises UserError where the file is none, or none of `shape` (classes, pixels)."""
+        weight, bias = weights.read(path, shape)
         return cls(torch.from_numpy(weight), torch.from_numpy(bias))
 
 

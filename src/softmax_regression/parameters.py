@@ -1,25 +1,22 @@
 """The validated contents of params.yaml and tutorial/params.yaml."""
 
 import difflib
-import re
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from softmax_regression.errors import UserError
 
+MOST_TOLD = 20
+"""Problems told at once."""
 
-def _number(value: object) -> object:
-    """Turn '1e-05' into a float: `dvc exp run -S lr=1e-5` writes it so, and PyYAML reads that as a text."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+", value):
-        return float(value)
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number)]
+LARGEST_FILE = 100_000
+"""Bytes, sixty times what params.yaml has; the parser takes 10 s for a megabyte."""
 
 
 class _ParameterFile(BaseModel):
@@ -32,23 +29,25 @@ class _ParameterFile(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            problems = [_explain(problem, cls.model_fields) for problem in error.errors()]
-            raise UserError(f"{path}: {'; '.join(problems)}") from None
+            found = error.errors()
+            problems = [_explain(problem, cls.model_fields) for problem in found[:MOST_TOLD]]
+            rest = [f"and {len(found) - MOST_TOLD} more"] * (len(found) > MOST_TOLD)
+            raise UserError(f"{path}: {'; '.join(problems + rest)}") from None
 
 
 class Parameters(_ParameterFile):
     """What params.yaml may hold; the meaning of each key stands there as a comment."""
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
-    validation: Annotated[Number, Field(gt=0, lt=1)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
     implementation: Literal["scratch", "builtin"]
-    init_std: Annotated[Number, Field(ge=0, le=1_000_000)]
-    lr: Annotated[Number, Field(gt=0, le=1_000_000)]
+    init_std: Annotated[float, Field(ge=0, le=1_000_000)]
+    lr: Annotated[float, Field(gt=0, le=1_000_000)]
     lr_schedule: Literal["constant", "linear", "cosine"]
     epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    momentum: Annotated[Number, Field(ge=0, lt=1)]
-    weight_decay: Annotated[Number, Field(ge=0, le=1_000_000)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, le=1_000_000)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda"]
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
@@ -59,39 +58,49 @@ class TutorialParameters(_ParameterFile):
     """What tutorial/params.yaml may hold; the meaning of each key stands there as a comment."""
 
     article_images: Annotated[int, Field(ge=1)]
-    article_lr: Annotated[Number, Field(gt=0, le=1_000_000)]
+    article_lr: Annotated[float, Field(gt=0, le=1_000_000)]
     # The last of the printed costs is that of epoch 1000.
     article_epochs: Annotated[int, Field(ge=1001, le=1_000_000)]
-    article_init_std: Annotated[Number, Field(ge=0, le=1_000_000)]
+    article_init_std: Annotated[float, Field(ge=0, le=1_000_000)]
     article_seeds: Annotated[int, Field(ge=1, le=10_000)]
     curve_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     curve_seeds: Annotated[int, Field(ge=1, le=10_000)]
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; which of them was meant nobody knows."""
+class _Short(reprlib.Repr):
+    """A value as Python writes it, shortened; `repr` itself refuses numbers of more than 4,300 digits."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep)
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 1000 else f"a number of {x.bit_length()} bits"
 
 
 def _read_mapping(path: Path, known: Iterable[str]) -> dict[str, object]:
     try:
-        # S506 warns of loaders that run code: this one is a SafeLoader.
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{path}: holds more than {LARGEST_FILE} bytes, too many for parameters")
+    try:
+        # As DVC reads the file, or dvc.lock would tell another value than was used: 010 is 8 to PyYAML and 10 to DVC.
+        # Safe means that nothing of the file is run.
+        mapping = YAML(typ="safe", pure=True).load(content.decode("utf-8"))
+    except YAMLError as error:
+        raise UserError(f"{path}: not a YAML text: {_explain_syntax(error)}") from None
+    except Exception as error:  # whatever the library runs into: IndexError for !!int '', KeyError for !!bool x
         raise UserError(f"{path}: not a YAML text: {_one_line(str(error))}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(mapping, dict) or not all(isinstance(key, str) for key in mapping):
         raise UserError(f"{path}: must hold 'key: value' lines, keys being {', '.join(known)}")
-    return content
+    return mapping
+
+
+def _explain_syntax(error: Any) -> str:
+    """What is wrong and where, without the lines of the file and the advice that the library adds."""
+    if not isinstance(error, MarkedYAMLError):
+        return _one_line(str(error))
+    mark = error.problem_mark
+    return _one_line(f"{error.context or ''} {error.problem}") + f", line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _explain(problem: Any, known: Any) -> str:
@@ -101,7 +110,7 @@ def _explain(problem: Any, known: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{key} is unknown, the nearest known key is {_nearest(key, list(known))}"
     allowed = problem["msg"].replace("Input should be", "must be", 1)
-    return f"{key} = {_one_line(repr(problem['input']))}: {allowed}"
+    return f"{key} = {_one_line(_Short().repr(problem['input']))}: {allowed}"
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -111,5 +120,7 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _one_line(text: str, limit: int = 120) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[:limit] + "…"
+    """Text as one short line, what a terminal would obey written out."""
+    words = " ".join(text[: 2 * limit].split())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
+    return line if len(line) <= limit else line[:limit] + "…"

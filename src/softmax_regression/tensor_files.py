@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {name: _map(path, 8 + header_bytes, entry) for name, entry in header.items()}, description
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise UserError(f"{path}: not a safetensors file of this project: {error}") from None
 
 
