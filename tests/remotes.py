@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from clone import Clone
@@ -72,6 +73,13 @@ class S3Server:
 
         self.server = make_server("127.0.0.1", self.port, until_it_dies, threaded=True)
         threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
+
+    def read(self, key: str) -> bytes:
+        """The content of an object in the bucket."""
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=self.address, **keys)
+        content: bytes = client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return content
 
     def stop(self) -> None:
         """Refuse connections."""

@@ -1,28 +1,18 @@
 """The commands of docs/experiments.md, typed one after the other, and what they leave behind."""
 
-import doctest
 import re
 
 import pytest
 import yaml
-from clone import ROOT, Clone, stages_run
+from clone import Clone, stages_run
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from pages import PREPARATION, commands, deviations
 
 from softmax_regression.files import sha256
 
-PAGE = (ROOT / "docs/experiments.md").read_text()
-COMMANDS = [
-    (command, expected)
-    for block in re.findall(r"^```console\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, flags=re.MULTILINE)
-]
+COMMANDS = commands("experiments.md")
 BETWEEN = "--- what the next command prints ---"
-PREPARATION = """
-export PYTHONPATH=src
-make() { command make --old-file=.venv/installed "$@"; }
-wait_for_queue() { while dvc queue status | grep --quiet --extended-regexp 'Queued|Running'; do sleep 1; done; }
-"""
 
 
 class Session:
@@ -31,7 +21,7 @@ class Session:
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
         script = [PREPARATION]
-        for command, _ in COMMANDS:
+        for _, command, _ in COMMANDS:
             script += ["wait_for_queue"] if command == "dvc queue status" else []
             script += [command, f"echo '{BETWEEN}'"]
         clone.make("--version")
@@ -55,13 +45,8 @@ def another(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Clone
 
 
 def test_each_command_prints_what_the_page_says(session: Session) -> None:
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    wrong = [
-        f"$ {command}\n{printed}"
-        for (command, expected), printed in zip(COMMANDS, session.printed, strict=True)
-        if not doctest.OutputChecker().check_output(expected, printed, flags)
-    ]
-    assert not wrong, "\n".join(wrong)
+    wrong = deviations(COMMANDS, session.printed)
+    assert not wrong, wrong
 
 
 def test_each_experiment_is_one_complete_run_of_its_name(session: Session) -> None:

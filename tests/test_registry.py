@@ -53,11 +53,37 @@ def test_the_alias_moves_only_to_a_model_that_is_better_on_the_same_data(project
 
 
 def test_each_data_set_has_a_champion_of_its_own(project: Project) -> None:
-    assert trained(project, 0.1, 0.99, dataset="digits") == "yes: version 1 is the first"
+    assert trained(project, 0.1, 0.99, data="d2", dataset="digits") == "yes: version 1 is the first"
     assert trained(project, 0.2, 0.90, dataset="mnist") == "yes: version 2 is the first"
     assert champion(project.client) == "2"
     digits = project.client.get_model_version_by_alias(registry.MODEL_NAME, "champion-digits")
     assert str(digits.version) == "1"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said", "others", "others_said", "crowned"),
+    [
+        (0.91, "no: accuracy 0.91 does not beat version 3's 0.92", 0.92, "yes: accuracy 0.92 beats version 1's 0.9", 3),
+        (0.92, "yes: accuracy 0.92 beats version 1's 0.9", 0.91, "no: accuracy 0.91 does not beat version 2's 0.92", 2),
+    ],
+)
+def test_of_two_machines_that_judge_at_once_the_better_model_stays_champion(
+    project: Project, tmp_path: Path, accuracy: float, said: str, others: float, others_said: str, crowned: int
+) -> None:
+    trained(project, 0.1, 0.90)
+    other = Project(tmp_path / "other", MlflowClient(project.client.tracking_uri), project.experiment)
+
+    class Overtaken(MlflowClient):
+        """Between its look at the champion and its setting the alias, the other machine does both."""
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            if not other.count:
+                assert trained(other, 0.3, others) == others_said
+            super().set_registered_model_alias(name, alias, version)
+
+    project.client = Overtaken(project.client.tracking_uri)
+    assert trained(project, 0.2, accuracy) == said
+    assert champion(project.client) == str(crowned)
 
 
 ELSEWHERE = """

@@ -2,20 +2,15 @@
 
 import csv
 import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import servers
 import yaml
 from clone import Clone
 from mlflow import MlflowClient
@@ -23,7 +18,6 @@ from mlflow.entities import Run
 
 from softmax_regression.images import ImageSet
 
-POSTGRESQL = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 EPOCHS = 5
 USE_CHAMPION = """
 import sys, mlflow, numpy
@@ -31,40 +25,7 @@ model = mlflow.pyfunc.load_model("models:/softmax-regression@champion-digits")
 numpy.save(sys.argv[2], model.predict(numpy.load(sys.argv[1])))
 """
 
-pytestmark = pytest.mark.skipif(
-    not POSTGRESQL and not os.environ.get("CI"), reason="needs a PostgreSQL server: apt-get install postgresql"
-)
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    """A throw-away PostgreSQL, reached through a socket in its own folder."""
-    programs = POSTGRESQL[-1]
-    # PostgreSQL does not run as root; the package brings a user of its own.
-    user = "postgres" if os.geteuid() == 0 else None
-
-    def run(*command: str | Path) -> None:
-        subprocess.run(command, check=True, user=user, group=user, cwd="/", stdout=subprocess.DEVNULL)
-
-    with tempfile.TemporaryDirectory() as folder:
-        if user:
-            shutil.chown(folder, user, user)
-        data = Path(folder) / "data"
-        run(
-            programs / "initdb",
-            "--pgdata",
-            data,
-            "--username=mlflow",
-            "--auth=trust",
-            "--no-locale",
-            "--encoding=UTF8",
-            "--no-sync",
-        )
-        control = (programs / "pg_ctl", "--pgdata", data, "--wait")
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run(*control, "start", "--log", f"{folder}/log", "--options", options)
-        yield f"postgresql://mlflow@/postgres?host={folder}"
-        run(*control, "stop", "--mode=immediate")
+pytestmark = servers.needs_postgresql
 
 
 @dataclass(frozen=True)
@@ -76,33 +37,10 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def mlflow_server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [
-        *("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", database),
-        *("--serve-artifacts", "--artifacts-destination", str(folder / "files")),
-    ]
-    log = folder / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        while f"running on http://127.0.0.1:{port}" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield Server(f"http://127.0.0.1:{port}", folder / "files")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # asked to end, it takes 5 s
-        process.wait()
+    with servers.mlflow_server(folder, str(folder / "files")) as address:
+        yield Server(address, folder / "files")
 
 
 @pytest.fixture(scope="module")

@@ -114,15 +114,34 @@ def _judge(client: MlflowClient, version: ModelVersion, alias: str) -> str:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        client.set_registered_model_alias(MODEL_NAME, alias, version.version)
-        return f"yes: version {version.version} is the first"
-    best = float(champion.tags[ACCURACY_TAG])
-    against = f"version {champion.version}'s {best}"
+        reason = f"version {version.version} is the first"
+    else:
+        best = float(champion.tags[ACCURACY_TAG])
+        against = f"version {champion.version}'s {best}"
+        if str(champion.version) == str(version.version):
+            return f"yes: it is version {version.version}"
+        if champion.tags[DATA_TAG] != data:
+            return f"no: version {champion.version} was tested on other data"
+        if accuracy <= best:
+            return f"no: accuracy {accuracy} does not beat {against}"
+        reason = f"accuracy {accuracy} beats {against}"
+    champion = _crown(client, version, alias)
     if str(champion.version) == str(version.version):
-        return f"yes: it is version {version.version}"
-    if champion.tags[DATA_TAG] != data:
-        return f"no: version {champion.version} was tested on other data"
-    if accuracy <= best:
-        return f"no: accuracy {accuracy} does not beat {against}"
-    client.set_registered_model_alias(MODEL_NAME, alias, version.version)
-    return f"yes: accuracy {accuracy} beats {against}"
+        return f"yes: {reason}"
+    return f"no: accuracy {accuracy} does not beat version {champion.version}'s {champion.tags[ACCURACY_TAG]}"
+
+
+def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVersion:
+    """Set the alias to a version, or to the best that was tested on the same data; return which it is.
+
+    Another machine may have set it since the champion was looked up, and this would undo that. So whoever sets it looks
+    at all versions after that, and sets it again where one is better: then the last to set it has set it to the best.
+    """
+    same_data = f"name = '{MODEL_NAME}' and tags.`{DATA_TAG}` = '{version.tags[DATA_TAG]}'"
+    while True:
+        client.set_registered_model_alias(MODEL_NAME, alias, version.version)
+        versions = client.search_model_versions(same_data)
+        best = max(versions, key=lambda known: (float(known.tags[ACCURACY_TAG]), -int(known.version)))
+        if str(best.version) == str(version.version):
+            return version
+        version = best
