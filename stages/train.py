@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from softmax_regression import checkpoint, files, project
+from softmax_regression import checkpoint, files, project, workers
 from softmax_regression.arithmetic import fix_arithmetic
 from softmax_regression.errors import exit_on_user_error
 from softmax_regression.images import ImageSet
-from softmax_regression.journal import recording
+from softmax_regression.journal import recording, unrecorded
 from softmax_regression.model import SoftmaxRegression
 from softmax_regression.parameters import Parameters
 from softmax_regression.progress import shown
@@ -21,12 +21,15 @@ DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safete
 def main() -> None:
     fix_arithmetic()
     parameters = Parameters.read(Path("params.yaml"))
+    if parameters.workers > 1 and not workers.started():
+        workers.launch(parameters.workers, Path(__file__))
+        return
     recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
-    with recording("train") as event:
+    device = choose_device(parameters.device)
+    with workers.joined(device) as share, unrecorded("train") if share.rank else recording("train") as event:
         event.parameters = parameters.model_dump()
         training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
         digest = event.add_input(DATA, training.dataset, training.source, "training")
-        device = choose_device(parameters.device)
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
 
         generator = torch.Generator().manual_seed(parameters.seed)
@@ -35,16 +38,17 @@ def main() -> None:
         settings = parameters.model_dump(exclude={"figure_dpi", "figure_mistakes"})
         saved = checkpoint.path(project.root(), {**settings, "device": device.type, "data": digest})
         records = []
-        epochs = checkpoint.train_resumably(saved, model, training, validation, recipe, generator)
-        for record in shown(epochs, recipe.epochs):
+        epochs = checkpoint.train_resumably(saved, model, training, validation, recipe, generator, share)
+        for record in epochs if share.rank else shown(epochs, recipe.epochs):
             records.append(dataclasses.asdict(record))
             event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
 
-        model.save(MODEL)
-        files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
-        files.write_json(Path("metrics/train.json"), records[-1])
-        event.model_sha256 = files.sha256(MODEL)
-        event.keep(COSTS)
+        if share.rank == 0:
+            model.save(MODEL)
+            files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
+            files.write_json(Path("metrics/train.json"), records[-1])
+            event.model_sha256 = files.sha256(MODEL)
+            event.keep(COSTS)
     saved.unlink(missing_ok=True)
 
 

@@ -1,22 +1,26 @@
 """The order of the images, for few and for many."""
 
+from itertools import chain
+
 import pytest
 import torch
 
 from softmax_regression import batches as module
 from softmax_regression.batches import batches
+from softmax_regression.workers import ALONE, Share
 
 COUNT = 1003
 LABELS = torch.arange(1050)
 IMAGES = torch.stack([LABELS % 256, LABELS // 256], dim=1).to(torch.uint8)
 
 
-def order(batch_size: int, seed: int = 0, count: int = COUNT) -> list[list[int]]:
+def order(batch_size: int, seed: int = 0, count: int = COUNT, share: Share = ALONE) -> list[list[int]]:
     """The numbers of the images in each batch, from the labels; the pixels must be of the same images."""
     found = []
     generator = torch.Generator().manual_seed(seed)
-    for pixels, labels in batches(IMAGES[:count], LABELS[:count], batch_size, generator):
+    for pixels, labels, size in batches(IMAGES[:count], LABELS[:count], batch_size, generator, share):
         torch.testing.assert_close(pixels, IMAGES[labels].float() / 255)
+        assert len(labels) in (size // share.workers, -(-size // share.workers))
         found.append(labels.tolist())
     return found
 
@@ -36,6 +40,14 @@ def test_each_image_comes_once_in_batches_of_which_only_one_is_short(batch_size:
     assert sorted(number for batch in found for number in batch) == list(range(COUNT))
     full, rest = divmod(COUNT, batch_size)
     assert sorted(map(len, found)) == sorted([batch_size] * full + [rest] * (rest > 0))
+
+
+@pytest.mark.usefixtures("reading")
+@pytest.mark.parametrize("workers", [2, 3, 4])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, COUNT])
+def test_the_workers_shares_are_the_batches_of_one_worker(batch_size: int, workers: int) -> None:
+    shares = [order(batch_size, share=Share(rank, workers)) for rank in range(workers)]
+    assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == order(batch_size)
 
 
 @pytest.mark.usefixtures("reading")

@@ -42,7 +42,7 @@ class Recorder:
         self.pixels: list[list[float]] = []
         self.rates: list[float] = []
 
-    def __call__(self, pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
+    def __call__(self, pixels: Tensor, labels: Tensor, _: int, lr: float) -> Tensor:
         self.batches.append(labels.tolist())
         self.pixels.append((pixels[:, 0] * 255).round().tolist())
         self.rates.append(lr)
@@ -71,7 +71,7 @@ def test_a_step_goes_down_the_gradient_that_automatic_differentiation_finds(impl
     weight = torch.randn(4, 6, dtype=torch.float64, generator=generator)
     bias = torch.randn(4, dtype=torch.float64, generator=generator)
     model = SoftmaxRegression(weight.clone(), bias.clone())
-    cost = training.STEPS[implementation](model, model.zeros(), 0.0, 0.0)(pixels, labels, 1.0)
+    cost = training.STEPS[implementation](model, model.zeros(), 0.0, 0.0)(pixels, labels, 7, 1.0)
 
     weight.requires_grad_()
     bias.requires_grad_()
@@ -135,9 +135,9 @@ def test_momentum_repeats_its_share_of_the_last_step_and_decay_pulls_to_0() -> N
     step = training.scratch_step(model, model.zeros(), momentum=0.5, weight_decay=0.1)
     # Pixels of 0 and labels in balance: the cost has no gradient, only the decay moves the bias.
     pixels, labels = torch.zeros(2, 1), torch.tensor([0, 1])
-    step(pixels, labels, 1.0)
+    step(pixels, labels, 2, 1.0)
     torch.testing.assert_close(model.bias, torch.full((2,), 0.9))  # 1 - 0.1 · 1
-    step(pixels, labels, 1.0)
+    step(pixels, labels, 2, 1.0)
     torch.testing.assert_close(model.bias, torch.full((2,), 0.76))  # 0.9 - (0.5 · 0.1 + 0.1 · 0.9)
 
 
@@ -268,7 +268,7 @@ def test_velocities_of_0_give_the_bits_of_an_optimizer_that_starts_without(momen
     generator = seeded(1)
     for _ in range(recipe.epochs):
         images, labels = torch.from_numpy(small.pixels), torch.from_numpy(small.labels)
-        for pixels, targets in batches(images, labels, recipe.batch_size, generator):
+        for pixels, targets, _ in batches(images, labels, recipe.batch_size, generator):
             optimizer.zero_grad()
             nn.CrossEntropyLoss()(functional.linear(pixels, weight, bias), targets).backward()
             optimizer.step()

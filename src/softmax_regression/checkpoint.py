@@ -19,6 +19,7 @@ from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression
 from softmax_regression.training import EpochRecord, Recipe, train
+from softmax_regression.workers import ALONE, Share
 
 SECONDS_BETWEEN = 2.0
 """How much work an interruption may cost. Writing takes 2 ms, after 100,000 epochs 0.2 s."""
@@ -40,20 +41,25 @@ def train_resumably(
     validation: ImageSet,
     recipe: Recipe,
     generator: torch.Generator,
+    share: Share = ALONE,
 ) -> Iterator[EpochRecord]:
     """Train as training.train does, from the state in the file where there is one; yield the earlier records as well.
 
-    The caller removes the file once the results are written.
+    The first worker reads and writes the file, the others learn from it. The caller removes it once the results are
+    written.
     """
     velocity = model.zeros()
-    records = restore(path, model, velocity, generator)
+    records = restore(path, model, velocity, generator) if share.rank == 0 else []
     if records:
         print(f"{path.parent.name}: going on after epoch {records[-1].epoch}", flush=True)
+    done, order = torch.tensor(len(records)), generator.get_state()
+    share.from_first([*_tensors(model, velocity).values(), done, order])
+    generator.set_state(order)
     yield from records
     written = time.monotonic()
-    for record in train(model, training, validation, recipe, generator, velocity, done=len(records)):
+    for record in train(model, training, validation, recipe, generator, velocity, int(done), share):
         records.append(record)
-        if time.monotonic() - written > SECONDS_BETWEEN:
+        if share.rank == 0 and time.monotonic() - written > SECONDS_BETWEEN:
             write(path, model, velocity, generator, records)
             written = time.monotonic()
         yield record

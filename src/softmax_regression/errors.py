@@ -6,6 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+MISTAKES = "MISTAKES"
+"""The environment variable with the file in which a worker tells the process that started it of a user's mistake."""
 
 
 class UserError(Exception):
@@ -22,9 +26,15 @@ def exit_on_user_error(main: Callable[[], None]) -> None:
     """
     if starter := os.environ.get("STARTED_BY"):
         threading.Thread(target=_end_without, args=[int(starter)], daemon=True).start()
+    if MISTAKES in os.environ and Path(os.environ[MISTAKES]).exists():
+        return
     try:
         main()
     except UserError as error:
+        if MISTAKES in os.environ:
+            # To fail would have the worker started again, and a mistake is the same the next time.
+            Path(os.environ[MISTAKES]).write_text(str(error), encoding="utf-8")
+            return
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:

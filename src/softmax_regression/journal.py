@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -155,6 +156,13 @@ def recording(
             event.ended = _now()
             event.write()
             _await(recorder, event)
+
+
+@contextmanager
+def unrecorded(stage: str) -> Iterator[Event]:
+    """An event that MLflow never learns of, for workers beside the first, which records what all of them do."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Event(Path(folder), stage, EXPERIMENT, "", starts_run=False, started=_now())
 
 
 def events(root: Path) -> list[Path]:

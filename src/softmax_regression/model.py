@@ -98,7 +98,12 @@ def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
 
     Log-probabilities [N, (models,) classes], labels int64 [N].
     """
-    return -log_probabilities.gather(-1, true_class(log_probabilities, labels)).squeeze(-1).mean(0)
+    return cross_entropy_sum(log_probabilities, labels) / len(labels)
+
+
+def cross_entropy_sum(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The same cost, summed over the images instead; 0 where there is none."""
+    return -log_probabilities.gather(-1, true_class(log_probabilities, labels)).squeeze(-1).sum(0)
 
 
 def cross_entropy_one_hot(log_probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class Parameters(_ParameterFile):
     weight_decay: Annotated[float, Field(ge=0, le=1_000_000)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Literal["auto", "cpu", "cuda"]
+    workers: Annotated[int, Field(ge=1, le=1024)]
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
     figure_mistakes: Annotated[int, Field(ge=1, le=100)]
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from softmax_regression.batches import batches
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression, cross_entropy, log_softmax, true_class
+from softmax_regression.model import SoftmaxRegression, cross_entropy, cross_entropy_sum, log_softmax, true_class
+from softmax_regression.workers import ALONE, Share
 
-Step = Callable[[Tensor, Tensor, float], Tensor]
-"""Takes scaled pixels float32 [N, pixels], labels int64 [N] and a learning rate; updates the model; returns the mean
-cost in nats, [(models)], from before the update."""
+Step = Callable[[Tensor, Tensor, int, float], Tensor]
+"""Takes this worker's scaled pixels float32 [n, pixels] and labels int64 [n] of a batch, the batch size and a learning
+rate; updates the model; returns the batch's mean cost in nats, [(models)], from before the update."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,19 @@ def train(
     generator: torch.Generator,
     velocity: SoftmaxRegression | None = None,
     done: int = 0,
+    share: Share = ALONE,
 ) -> Iterator[EpochRecord]:
     """Train `model` in place as `descend` does; yield a record after each epoch.
 
     Raises UserError once the cost is no longer finite.
     """
-    for epoch, train_cost in enumerate(descend(model, training, recipe, generator, velocity, done), start=done):
-        record = EpochRecord(epoch, train_cost.item(), *cost_and_accuracy(model, validation))
+    for epoch, train_cost in enumerate(descend(model, training, recipe, generator, velocity, done, share), start=done):
+        # The first worker measures; the others learn of it, so that all of them stop or none.
+        measured = torch.tensor(
+            cost_and_accuracy(model, validation) if share.rank == 0 else (0, 0), dtype=torch.float64
+        )
+        share.from_first([measured])
+        record = EpochRecord(epoch, train_cost.item(), *measured.tolist())
         if not math.isfinite(record.train_cost + record.valid_cost):
             raise UserError(f"epoch {epoch}: the cost is no longer finite with lr = {recipe.lr}; lower it")
         yield record
@@ -69,25 +76,27 @@ def descend(
     generator: torch.Generator,
     velocity: SoftmaxRegression | None = None,
     done: int = 0,
+    share: Share = ALONE,
 ) -> Iterator[Tensor]:
     """Train `model` in place, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)] there.
 
     A cost is taken before its batch's update. The images are shuffled afresh each epoch with `generator`, a CPU
     generator so that every device sees the same order. With the model, the `velocity` (updated in place, 0 where none
     is given) and the generator as they were after `done` epochs, a descent goes on as if nothing had interrupted it.
+    With a `share`, every worker must be given the same; all end with the same model.
     """
     device = model.weight.device
     images, labels = (torch.from_numpy(array).to(device) for array in (training.pixels, training.labels))
     velocity = model.zeros() if velocity is None else velocity
-    step = STEPS[recipe.implementation](model, velocity, recipe.momentum, recipe.weight_decay)
+    step = STEPS[recipe.implementation](model, velocity, recipe.momentum, recipe.weight_decay, share)
     steps_an_epoch = math.ceil(len(labels) / recipe.batch_size)
     steps, taken = recipe.epochs * steps_an_epoch, done * steps_an_epoch
     for _ in range(done, recipe.epochs):
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
         cost_sum = torch.zeros(model.bias.shape[:-1], dtype=torch.float64, device=device)
-        for pixels, targets in batches(images, labels, recipe.batch_size, generator):
+        for pixels, targets, batch_size in batches(images, labels, recipe.batch_size, generator, share):
             rate = learning_rate(recipe.lr, recipe.lr_schedule, taken / steps)
-            cost_sum.add_(step(pixels, targets, rate), alpha=len(targets))
+            cost_sum.add_(step(pixels, targets, batch_size, rate), alpha=batch_size)
             taken += 1
         yield cost_sum / len(labels)
 
@@ -106,29 +115,35 @@ def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float
     return cross_entropy(log_probabilities, labels).item(), accuracy.item()
 
 
-def scratch_step(model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
+def scratch_step(
+    model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float, share: Share = ALONE
+) -> Step:
     """The gradient written out: the cost's derivative by the logits is the probabilities minus the one-hot target.
 
     So says Bishop, PRML, eq. 4.109. The update is torch.optim.SGD's: velocity ← momentum · velocity + gradient.
     """
     parameters, velocities = (model.weight, model.bias), (velocity.weight, velocity.bias)
 
-    def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
+    def step(pixels: Tensor, labels: Tensor, batch_size: int, lr: float) -> Tensor:
         log_probabilities = log_softmax(model.logits(pixels))
         error = log_probabilities.exp()
         indices = true_class(error, labels)
         error.scatter_add_(-1, indices, error.new_full(indices.shape, -1))
-        error /= len(labels)
+        error /= batch_size
         gradients = (error.flatten(1).T @ pixels).view_as(model.weight), error.sum(0)
+        cost = cross_entropy_sum(log_probabilities, labels) / batch_size
+        share.add_up([*gradients, cost])
         for parameter, previous, gradient in zip(parameters, velocities, gradients, strict=True):
             previous.mul_(momentum).add_(gradient).add_(parameter, alpha=weight_decay)
             parameter.sub_(previous, alpha=lr)
-        return cross_entropy(log_probabilities, labels)
+        return cost
 
     return step
 
 
-def builtin_step(model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float) -> Step:
+def builtin_step(
+    model: SoftmaxRegression, velocity: SoftmaxRegression, momentum: float, weight_decay: float, share: Share = ALONE
+) -> Step:
     """The same step from PyTorch's own parts: nn.Linear, CrossEntropyLoss, automatic gradients, optim.SGD."""
     *outputs, pixels = model.weight.shape
     linear = nn.Linear(pixels, math.prod(outputs), device="meta")
@@ -140,16 +155,18 @@ def builtin_step(model: SoftmaxRegression, velocity: SoftmaxRegression, momentum
     optimizer.state[linear.weight]["momentum_buffer"] = velocity.weight.flatten(0, -2)
     optimizer.state[linear.bias]["momentum_buffer"] = velocity.bias.flatten()
 
-    def step(pixels: Tensor, labels: Tensor, lr: float) -> Tensor:
+    def step(pixels: Tensor, labels: Tensor, batch_size: int, lr: float) -> Tensor:
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
         logits = linear(pixels).view(-1, *outputs)
         # The classes go second, as the criterion wants them: logits [N, classes, (models)], labels [N, (models)].
-        cost: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1)).mean(0)
+        cost: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1)).sum(0) / batch_size
         # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
         cost.sum().backward()
+        cost = cost.detach()
+        share.add_up([*(each.grad for each in linear.parameters() if each.grad is not None), cost])
         optimizer.step()
-        return cost.detach()
+        return cost
 
     return step
 

@@ -1,0 +1,107 @@
+"""Several processes that train one model: torch.distributed between them, torchrun to start and restart them."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed
+
+from softmax_regression.errors import MISTAKES, UserError
+
+PATIENCE = timedelta(seconds=30)
+"""How long a worker waits for the others before it takes them for lost."""
+RESTARTS = 3
+"""How often the workers are started again, from the last checkpoint, after one has died."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One worker's part of the work. The only worker's part is the whole, and costs nothing."""
+
+    rank: int = 0
+    workers: int = 1
+
+    def of(self, rows: Tensor) -> Tensor:
+        """The rows of these that are this worker's, consecutive ones; none where there are fewer than workers."""
+        return rows if self.workers == 1 else rows.tensor_split(self.workers)[self.rank]
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor, in place, by its sum over all workers: one exchange for all of them."""
+        if self.workers > 1:
+            together = torch.cat([tensor.flatten() for tensor in tensors])
+            distributed.all_reduce(together)
+            for tensor, total in zip(tensors, together.split([tensor.numel() for tensor in tensors]), strict=True):
+                tensor.copy_(total.view_as(tensor))
+
+    def from_first(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor, in place, by what the first worker has."""
+        if self.workers > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
+
+ALONE = Share()
+
+
+def started() -> bool:
+    """Whether torchrun started this process, here or as one of several hosts."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Share]:
+    """The share of this process: the whole one, or what torchrun's environment says, with the others connected.
+
+    A process that has lost the others exits with 1 and one line; torchrun then starts all of them again.
+    """
+    if not started():
+        yield ALONE
+        return
+    try:
+        if device.type == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        yield Share(distributed.get_rank(), distributed.get_world_size())
+        distributed.barrier()
+        distributed.destroy_process_group()
+    except (distributed.DistError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        sys.exit(f"worker {os.environ['RANK']}: has lost the others ({reason})")
+
+
+def launch(workers: int, script: Path) -> None:
+    """Run a script in `workers` processes on this machine and wait for them.
+
+    A process that dies has all of them started again, RESTARTS times. Raises UserError with what a worker said that
+    made a user's mistake, or where they cannot be kept alive.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with tempfile.TemporaryDirectory() as folder:
+        mistakes = Path(folder) / "mistakes"
+        # The workers end when this process dies, as it ends when DVC does.
+        os.environ |= {MISTAKES: str(mistakes), "STARTED_BY": str(os.getpid())}
+        config = LaunchConfig(
+            *(1, 1, workers),
+            run_id=Path(folder).name,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=RESTARTS,
+            monitor_interval=0.1,
+        )
+        try:
+            elastic_launch(config, sys.executable)(str(script))
+        except ChildFailedError as error:
+            if not mistakes.exists():
+                rank, failure = error.get_first_failure()
+                ended = f"worker {rank} with exit code {failure.exitcode}"
+                raise UserError(f"the {workers} workers died {RESTARTS + 1} times, the last time {ended}") from None
+        if mistakes.exists():
+            raise UserError(mistakes.read_text(encoding="utf-8"))
