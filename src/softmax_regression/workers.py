@@ -19,6 +19,9 @@ PATIENCE = timedelta(seconds=30)
 RESTARTS = 3
 """How often the workers are started again, from the last checkpoint, after one has died."""
 
+FRESH_ADDRESSES = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""Without this, workers that are started again find the addresses of those that died, and never meet (torch 2.14)."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -86,8 +89,6 @@ def launch(workers: int, script: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         mistakes = Path(folder) / "mistakes"
-        # The workers end when this process dies, as it ends when DVC does.
-        os.environ |= {MISTAKES: str(mistakes), "STARTED_BY": str(os.getpid())}
         config = LaunchConfig(
             *(1, 1, workers),
             run_id=Path(folder).name,
@@ -96,12 +97,15 @@ def launch(workers: int, script: Path) -> None:
             max_restarts=RESTARTS,
             monitor_interval=0.1,
         )
+        # The workers end when this process dies, as it ends when DVC does.
+        os.environ |= {MISTAKES: str(mistakes), "STARTED_BY": str(os.getpid()), **FRESH_ADDRESSES}
         try:
             elastic_launch(config, sys.executable)(str(script))
         except ChildFailedError as error:
-            if not mistakes.exists():
-                rank, failure = error.get_first_failure()
-                ended = f"worker {rank} with exit code {failure.exitcode}"
-                raise UserError(f"the {workers} workers died {RESTARTS + 1} times, the last time {ended}") from None
+            rank, failure = error.get_first_failure()
+            died = f"the {workers} workers died {RESTARTS + 1} times, worker {rank} with exit code {failure.exitcode}"
+            raise UserError(mistakes.read_text(encoding="utf-8") if mistakes.exists() else died) from None
+        finally:
+            del os.environ[MISTAKES]
         if mistakes.exists():
             raise UserError(mistakes.read_text(encoding="utf-8"))
