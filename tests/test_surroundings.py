@@ -43,7 +43,9 @@ sys.addaudithook(log)
 # Where nothing leads out, the kernel counts what tries to get there, whatever program it comes from.
 COUNTING = """
 attempts() { echo "attempts: $(awk '/^Ip:/ { print $13 }' /proc/net/snmp | tail --lines=1)"; }
-ip link set lo up
+python -c 'import fcntl, socket, struct
+up = struct.pack("16sh", b"lo", 1)
+fcntl.ioctl(socket.socket(), 0x8914, up)  # SIOCSIFFLAGS'
 echo nameserver 192.0.2.1 > "$1/resolv.conf" && mount --bind "$1/resolv.conf" /etc/resolv.conf
 dvc repro && attempts
 cat src/log; echo --- what is seen when it happens:
