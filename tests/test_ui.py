@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from clone import ROOT, Clone
@@ -113,6 +115,14 @@ def keep_screenshot(page: Page, name: str) -> None:
     if folder := os.environ.get("README_SCREENSHOTS"):
         page.wait_for_timeout(1000)  # until nothing moves or fades any more
         page.screenshot(path=ROOT / folder / name)
+
+
+def test_the_server_listens_on_this_machine_alone(address: str) -> None:
+    port = urlsplit(address).port
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    # A server of all addresses would answer at this one, which is this machine too.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), 5)
 
 
 def test_the_table_shows_name_learning_rate_and_test_accuracy_of_each_run(page: Page, runs: dict[str, Run]) -> None:
