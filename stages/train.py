@@ -36,7 +36,7 @@ def main() -> None:
         classes, pixels = len(training.classes), training.pixels.shape[1]
         model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
         settings = parameters.model_dump(exclude={"figure_dpi", "figure_mistakes"})
-        saved = checkpoint.path(project.root(), {**settings, "device": device.type, "data": digest})
+        saved = checkpoint.place(project.root(), {**settings, "device": device.type, "data": digest})
         records = []
         epochs = checkpoint.train_resumably(saved, model, training, validation, recipe, generator, share)
         for record in epochs if share.rank else shown(epochs, recipe.epochs):

@@ -38,7 +38,7 @@ class Training:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
-    return checkpoint.path(tmp_path, {"seed": 1})
+    return checkpoint.place(tmp_path, {"seed": 1})
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_damaged_checkpoint_is_ignored(
 def test_the_checkpoint_of_another_training_is_ignored_under_a_wrong_name(
     small: ImageSet, path: Path, whole: tuple[list[EpochRecord], SoftmaxRegression]
 ) -> None:
-    another = Training(small, checkpoint.path(path.parents[1], {"seed": 2}))
+    another = Training(small, checkpoint.place(path.parents[1], {"seed": 2}))
     another.generator.manual_seed(2)
     another.run(4)
     shutil.copy(another.path, path)
@@ -102,17 +102,17 @@ def test_the_checkpoint_of_another_training_is_ignored_under_a_wrong_name(
 
 
 def test_the_name_depends_on_all_that_determines_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [checkpoint.path(tmp_path, settings) for settings in ({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1, "seed": 0})]
+    names = [checkpoint.place(tmp_path, settings) for settings in ({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1, "seed": 0})]
     monkeypatch.setattr(torch, "__version__", "1.0")
-    names.append(checkpoint.path(tmp_path, {"lr": 0.1}))
-    monkeypatch.setattr(checkpoint, "DETERMINING", checkpoint.DETERMINING[1:])
-    names.append(checkpoint.path(tmp_path, {"lr": 0.1}))
+    names.append(checkpoint.place(tmp_path, {"lr": 0.1}))
+    monkeypatch.setattr(checkpoint, "COMPUTING", checkpoint.COMPUTING[1:])
+    names.append(checkpoint.place(tmp_path, {"lr": 0.1}))
     assert len(set(names)) == 5
     assert {name.parent for name in names} == {tmp_path / ".checkpoints"}
 
 
 def test_a_short_training_writes_none(small: ImageSet, tmp_path: Path) -> None:
-    training = Training(small, checkpoint.path(tmp_path, {}))
+    training = Training(small, checkpoint.place(tmp_path, {}))
     training.run(6)
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softmax_regression import batches, files, images, model, tensor_files, training
+from softmax_regression import files, tensor_files
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression
@@ -23,13 +23,13 @@ from softmax_regression.workers import ALONE, Share
 
 SECONDS_BETWEEN = 2.0
 """How much work an interruption may cost. Writing takes 2 ms, after 100,000 epochs 0.2 s."""
-DETERMINING = (batches, images, model, training)
-"""The modules that compute."""
+COMPUTING = ("batches", "images", "model", "training")
+"""The modules whose code determines the result."""
 
 
-def path(root: Path, settings: Mapping[str, object]) -> Path:
+def place(root: Path, settings: Mapping[str, object]) -> Path:
     """The file for a training under the project's root; `settings`, JSON values, are what its caller chooses freely."""
-    sources = [files.sha256(Path(module.__file__)) for module in DETERMINING if module.__file__]
+    sources = [files.sha256(Path(__file__).with_name(f"{module}.py")) for module in COMPUTING]
     key = json.dumps([settings, torch.__version__, sources], sort_keys=True)
     return root / ".checkpoints" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
