@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run tutorial experiments sweep push verify test trials lint ui track lock
+.PHONY: setup run tutorial experiments sweep push verify test trials bench lint ui track lock
 
 setup: .venv/installed
 
@@ -81,6 +81,10 @@ ui: setup
 # Records in MLflow what a server's outage or a killed stage has left in .journal.
 track: setup
 	$(BIN)/softmax-track
+
+# The project beside what people would use instead, side by side: benchmarks/results.md. About fifteen minutes and 15 GB.
+bench: setup
+	$(BIN)/python benchmarks/measure.py
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \

@@ -1,0 +1,167 @@
+"""Measures the project beside what people would use instead; `make bench` runs it and writes results.* here."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import growth
+import numpy as np
+import peers
+import results
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from softmax_regression.arithmetic import fix_arithmetic
+from softmax_regression.images import ImageSet
+from softmax_regression.model import SoftmaxRegression, scale
+from softmax_regression.training import Recipe, cost_and_accuracy, descend, train
+
+ROOT = Path(__file__).parents[1]
+BATCH, LR = 256, 0.1
+GOAL = 0.925
+QUICK = Recipe("scratch", 0.4, "linear", epochs=4, batch_size=128, momentum=0.9, weight_decay=0.0)
+"""The lowest cost on the held-out images, in the mean of three seeds, among 36 settings of 3 or 4 epochs."""
+SEEDS = 10
+
+
+def main() -> None:
+    """Measure everything and write the results."""
+    warnings.simplefilter("ignore")  # scikit-learn's, of not having converged: that is the point
+    training, test = (ImageSet.load(ROOT / f"data/{name}.safetensors") for name in ("train", "test"))
+    fix_arithmetic()
+    figures = {"threads": float(torch.get_num_threads())}
+    for part in (epochs(training), reaching(training, test), prediction(), pipeline(), growth.growth(training)):
+        for name, value in part:
+            figures[name] = value
+            print(f"{name}: {value:.4g}", flush=True)
+    results.write(figures, ROOT / "benchmarks")
+
+
+def median_time(work: Callable[[], object], repetitions: int) -> float:
+    """Seconds, the median after one run that does not count."""
+    times = []
+    for _ in range(repetitions + 1):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def model_of(images: ImageSet, seed: int = 0) -> tuple[SoftmaxRegression, torch.Generator]:
+    """Starting weights, and the generator that goes on with the order."""
+    generator = torch.Generator().manual_seed(seed)
+    return SoftmaxRegression.random(len(images.classes), images.pixels.shape[1], 0.01, generator), generator
+
+
+def epochs(training: ImageSet) -> Iterator[tuple[str, float]]:
+    """One epoch: the project's, shuffled, validation included; the peers', without validation."""
+    held_in, validation = training.hold_out(0.1)
+    pixels, labels = scale(torch.from_numpy(held_in.pixels)), torch.from_numpy(held_in.labels)
+    for implementation, name in (("scratch", "epoch_s"), ("builtin", "epoch_builtin_s")):
+        model, generator = model_of(held_in)
+        recipe = Recipe(implementation, LR, "constant", epochs=99, batch_size=BATCH, momentum=0.9, weight_decay=0.0)
+        yield name, median_time(partial(next, train(model, held_in, validation, recipe, generator)), 9)
+    if torch.cuda.is_available():
+        model, generator = model_of(held_in)
+        recipe = Recipe("scratch", LR, "constant", epochs=99, batch_size=BATCH, momentum=0.9, weight_decay=0.0)
+        on_device = model.to(torch.device("cuda"))
+        yield "epoch_cuda_s", median_time(partial(next, train(on_device, held_in, validation, recipe, generator)), 9)
+    peers_of_epoch = {
+        "epoch_matmul": (lambda: peers.products_epoch(pixels, BATCH), 9),
+        "epoch_autograd": (lambda: peers.autograd_epoch(pixels, labels, BATCH, LR), 5),
+        "epoch_dataloader": (lambda: peers.dataloader_epoch(held_in.images, held_in.labels, BATCH, LR), 3),
+    }
+    # One thread last, which is what the rest is measured with. Two are what these loops take on two cores by default.
+    for threads, mark in ((2, "_two_threads"), (1, "")):
+        torch.set_num_threads(threads)
+        for name, (work, repetitions) in peers_of_epoch.items():
+            yield f"{name}{mark}_s", median_time(work, repetitions)
+
+
+def reaching(training: ImageSet, test: ImageSet) -> Iterator[tuple[str, float]]:
+    """From data in memory to the goal on the test images: ten seeds of the project, scikit-learn's settings."""
+    times, accuracies = [], []
+    for seed in range(SEEDS):
+        start = time.perf_counter()
+        model, generator = model_of(training, seed)
+        for _ in descend(model, training, QUICK, generator):
+            pass
+        times.append(time.perf_counter() - start)
+        accuracies.append(cost_and_accuracy(model, test)[1])
+    yield "reach_925_s", statistics.median(times)
+    yield "reach_925_slowest_s", max(times)
+    yield "reach_925_accuracy_median", statistics.median(accuracies)
+    yield "reach_925_accuracy_smallest", min(accuracies)
+    yield "reach_925_accuracy_largest", max(accuracies)
+    yield "reach_925_seeds_there", sum(accuracy >= GOAL for accuracy in accuracies)
+
+    features, test_features = (np.float32(images.pixels) / np.float32(255) for images in (training, test))
+    best = np.inf
+    for name, setting in peers.scikit_learn_settings():
+        start = time.perf_counter()
+        fitted = LogisticRegression(**setting).fit(features, training.labels)
+        seconds, accuracy = time.perf_counter() - start, fitted.score(test_features, test.labels)
+        print(f"  scikit-learn, {name}: {seconds:.1f} s, {accuracy:.4f}", flush=True)
+        if accuracy >= GOAL:
+            best = min(best, seconds)
+    yield "reach_925_sklearn_s", best
+
+
+def prediction() -> Iterator[tuple[str, float]]:
+    """From the files to the probabilities of the 10,000 test images."""
+
+    def predict() -> torch.Tensor:
+        images = ImageSet.load(ROOT / "data/test.safetensors")
+        model = SoftmaxRegression.load(ROOT / "models/softmax.safetensors")
+        return model.log_probabilities(torch.from_numpy(images.pixels)).exp()
+
+    yield "predict_10k_ms", 1000 * median_time(predict, 9)
+
+
+def pipeline() -> Iterator[tuple[str, float]]:
+    """Train, evaluate and visualize through DVC, the same in a single script, and what there is besides computing."""
+    stages = ("train", "evaluate", "visualize")
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        run("git", "clone", "--quiet", str(ROOT), str(clone), folder=ROOT)
+        (clone / ".venv").symlink_to(sys.prefix)
+        shutil.copytree(ROOT / "data", clone / "data")
+        dvc = (sys.executable, "-m", "dvc")
+        run(*dvc, "commit", "--force", "download", folder=clone)
+        repro = (*dvc, "repro", "--force", "--single-item", *stages)
+        yield "pipeline_s", median_time(lambda: run(*repro, folder=clone), 3)
+        yield "pipeline_nothing_to_do_s", median_time(lambda: run(*dvc, "repro", folder=clone), 3)
+        empty = Path(folder) / "empty"
+        empty.mkdir()
+        run("git", "init", "--quiet", folder=empty)
+        run(*dvc, "init", "--quiet", folder=empty)
+        (empty / "dvc.yaml").write_text("stages:\n  nothing:\n    cmd: 'true'\n")
+        yield "pipeline_empty_s", median_time(lambda: run(*dvc, "repro", folder=empty), 3)
+        script = f"import {', '.join(stages)}; {'; '.join(f'{stage}.main()' for stage in stages)}"
+        yield "pipeline_script_s", median_time(lambda: run(sys.executable, "-c", script, folder=clone), 3)
+        for name, code in (
+            ("python_start_s", ""),
+            ("import_torch_s", "import torch"),
+            ("import_matplotlib_s", "import matplotlib.figure"),
+            ("import_mlflow_s", "import mlflow"),
+        ):
+            yield name, median_time(partial(run, sys.executable, "-c", code, folder=clone), 3)
+
+
+def run(*command: str, folder: Path) -> None:
+    """Run a command quietly, with the stages to import and nothing of an outer DVC."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "OMP_"))}
+    environment["PYTHONPATH"] = f"{folder / 'src'}{os.pathsep}{folder / 'stages'}"
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Writes the measurements as JSON, as a table that ends in ratios, and as a picture."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from softmax_regression import files, markdown
+
+SECTIONS = {
+    "One epoch": {
+        "epoch_s": "`scratch`, shuffled, with validation",
+        "epoch_builtin_s": "`builtin`, shuffled, with validation",
+        "epoch_matmul_s": "its two matrix products alone",
+        "epoch_matmul_two_threads_s": "its two matrix products alone, two threads",
+        "epoch_autograd_s": "autograd, images in one float tensor",
+        "epoch_autograd_two_threads_s": "autograd, images in one float tensor, two threads",
+        "epoch_dataloader_s": "torchvision's data set and `DataLoader`",
+        "epoch_dataloader_two_threads_s": "torchvision's data set and `DataLoader`, two threads",
+        "epoch_cuda_s": "`scratch` on a GPU, shuffled, with validation",
+    },
+    "To 92.5 % test accuracy": {
+        "reach_925_s": "`scratch`, 4 epochs",
+        "reach_925_sklearn_s": "scikit-learn's fastest setting that gets there",
+    },
+    "The pipeline": {
+        "pipeline_s": "`dvc repro` of train, evaluate, visualize",
+        "pipeline_script_s": "the same in one process, without DVC",
+        "pipeline_nothing_to_do_s": "`dvc repro` with nothing to do",
+        "pipeline_empty_s": "`dvc repro` of a pipeline that does nothing",
+        "import_torch_s": "Python and torch, as train and evaluate import it",
+        "import_matplotlib_s": "Python and matplotlib, as visualize imports it",
+        "import_mlflow_s": "Python and MLflow, as the recorder beside each stage imports it",
+        "python_start_s": "Python alone",
+    },
+    "Growth: an epoch without validation": {
+        "epoch_60k_s": "60 thousand images",
+        "epoch_600k_s": "600 thousand images",
+        "epoch_6m_s": "6 million images",
+        **{
+            f"workers_{count}_epoch_{size}_s": f"6 million, batch size {size:,}, {count} worker{'s' * (count > 1)}"
+            for size in (256, 2048, 16384)
+            for count in (1, 2)
+        },
+    },
+}
+
+RATIOS = {
+    "`DataLoader` epoch / `scratch` epoch (at least 120)": ("epoch_dataloader_s", "epoch_s"),
+    "`DataLoader` epoch / `builtin` epoch (at least 50)": ("epoch_dataloader_s", "epoch_builtin_s"),
+    "autograd epoch / `scratch` epoch (at least 4)": ("epoch_autograd_s", "epoch_s"),
+    "`scratch` epoch / its products alone (at most 2)": ("epoch_s", "epoch_matmul_s"),
+    "scikit-learn / `scratch`, to 92.5 % (at least 10)": ("reach_925_sklearn_s", "reach_925_s"),
+    "pipeline / the same in one script": ("pipeline_s", "pipeline_script_s"),
+}
+
+
+def write(results: Mapping[str, float], folder: Path) -> None:
+    """Write results.json, results.md and results.png."""
+    files.write_json(folder / "results.json", results)
+    lines = [
+        "# Measured by `make bench`",
+        f"{platform.machine()}, {torch.__config__.parallel_info().splitlines()[0].strip()}, torch {torch.__version__}; "
+        f"{results['threads']} thread where nothing else is said; medians. One run, everything side by side.",
+    ]
+    for title, rows in SECTIONS.items():
+        table = markdown.table(
+            ("", "seconds"), ((text, f"{results[name]:.3f}") for name, text in rows.items() if name in results)
+        )
+        lines += [f"## {title}", table]
+    lines += [
+        f"At 92.5 % test accuracy: the median of ten seeds is {results['reach_925_accuracy_median']:.2%}, from "
+        f"{results['reach_925_accuracy_smallest']:.2%} to {results['reach_925_accuracy_largest']:.2%}; "
+        f"{results['reach_925_seeds_there']} of 10 get there.",
+        f"Memory that is no file's: {results['rss_60k_mib']:.0f} MiB with 60 thousand images, "
+        f"{results['rss_600k_mib']:.0f} with 600 thousand, {results['rss_6m_mib']:.0f} with 6 million, "
+        f"{results['workers_2_rss_mib']:.0f} in each of two workers. Two workers add up a gradient in "
+        f"{results['workers_2_sum_us']:.0f} µs. "
+        f"Predicting 10,000 images, from the files to the probabilities: {results['predict_10k_ms']:.1f} ms.",
+        "## Ratios",
+        markdown.table(
+            ("", "ratio"),
+            [
+                *((text, f"{results[above] / results[below]:.2f}") for text, (above, below) in RATIOS.items()),
+                ("time an image, 600 thousand / 60 thousand (at most 1.15)", f"{results['growth_600k']:.2f}"),
+                ("time an image, 6 million / 60 thousand (at most 1.15)", f"{results['growth_6m']:.2f}"),
+                *(
+                    (f"two workers / one, batch size {size:,} (at least 1.8)", f"{results[name]:.2f}")
+                    for size in (256, 2048, 16384)
+                    for name in [f"workers_2_speedup_{size}"]
+                ),
+            ],
+        ),
+    ]
+    with files.replacing(folder / "results.md") as temporary:
+        temporary.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    with files.replacing(folder / "results.png") as temporary:
+        picture(results).savefig(temporary, dpi=100, metadata={"Software": None})
+
+
+def picture(results: Mapping[str, float]) -> Figure:
+    """The seconds of an epoch and to the goal as bars on a logarithmic scale, the project's in black."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    bars = [(name, text) for title in list(SECTIONS)[:2] for name, text in SECTIONS[title].items() if name in results][
+        ::-1
+    ]
+    colors = ["#222222" if text.startswith("`") else "#bbbbbb" for _, text in bars]
+    drawn = axes.barh([text.replace("`", "") for _, text in bars], [results[name] for name, _ in bars], color=colors)
+    axes.bar_label(drawn, [f"{results[name]:.3g} s" for name, _ in bars], padding=3, fontsize=9)
+    axes.set_xscale("log")
+    axes.set_xlim(right=4 * max(results[name] for name, _ in bars))
+    axes.set_xlabel("seconds")
+    return figure
