@@ -133,7 +133,7 @@ def test_1000_epochs_killed_at_900_go_on_and_end_with_the_bytes_of_an_uninterrup
     implementation: str, trained: Clone, tmp_path: Path
 ) -> None:
     clone = trained.copy(tmp_path / "clone")
-    clone.set_parameters(epochs=1000, implementation=implementation)
+    clone.set_parameters(epochs=1000, implementation=implementation, batch_size=500)
     environment = {**clone.environment, "PYTHONPATH": "src:stages", "DVC_ROOT": str(clone.folder)}
     command = [sys.executable, "-c", STAGE]
     subprocess.run(command, cwd=clone.folder, env=environment, check=True, capture_output=True)
