@@ -16,6 +16,7 @@ import growth
 import numpy as np
 import peers
 import results
+import scaling
 import torch
 from sklearn.linear_model import LogisticRegression
 
@@ -38,11 +39,13 @@ def main() -> None:
     training, test = (ImageSet.load(ROOT / f"data/{name}.safetensors") for name in ("train", "test"))
     fix_arithmetic()
     figures = {"threads": float(torch.get_num_threads())}
-    for part in (epochs(training), reaching(training, test), prediction(), pipeline(), growth.growth(training)):
+    parts = (epochs(training), reaching(training, test), prediction(), pipeline(), growth.growth(training))
+    for part in (*parts, scaling.accuracy(training)):
         for name, value in part:
             figures[name] = value
             print(f"{name}: {value:.4g}", flush=True)
     results.write(figures, ROOT / "benchmarks")
+    scaling.write(figures, ROOT / "docs/scaling.md")
 
 
 def median_time(work: Callable[[], object], repetitions: int) -> float:

@@ -29,6 +29,7 @@ def order(batch_size: int, seed: int = 0, count: int = COUNT, share: Share = ALO
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "in parts":
         monkeypatch.setattr(module, "BLOCK_IMAGES", 50)
+        monkeypatch.setattr(module, "WHOLE_BYTES", 2 * 150)
         monkeypatch.setattr(module, "PART_BYTES", 2 * 150)  # three blocks
     return str(request.param)
 
@@ -66,7 +67,7 @@ def test_a_part_is_a_shuffle_of_random_blocks(reading: str) -> None:
 
 
 def test_up_to_the_limit_the_order_is_one_permutation_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART_BYTES", IMAGES.nbytes)
+    monkeypatch.setattr(module, "WHOLE_BYTES", IMAGES.nbytes)
     generator = torch.Generator().manual_seed(0)
     assert order(10) == [rows.tolist() for rows in torch.randperm(COUNT, generator=generator).split(10)]
 

@@ -1,0 +1,110 @@
+"""What more workers would do, computed from what two did, and what larger batches cost: writes docs/scaling.md."""
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from softmax_regression import files, markdown
+from softmax_regression.images import ImageSet
+from softmax_regression.model import SoftmaxRegression
+from softmax_regression.training import Recipe, train
+
+IMAGES = 6_000_000
+WORKERS = (1, 2, 8, 64, 512)
+BATCHES = (256, 2048, 16384, 131072)
+ACCURACY_BATCHES = (256, 1024, 4096, 16384)
+SEEDS = 3
+
+TEXT = """# More workers: what it brings
+
+Computed by `make bench` from what one and two workers with one thread each took on {images:,} images.
+
+A step of batch size B costs a worker of W its share of the images, and one exchange of the gradient's sum, 31 kB.
+Around a ring that takes 2·(W − 1) hops. With t for an image and h for a hop, an epoch over N images takes
+
+    N/W · t  +  N/B · 2·(W − 1) · h
+
+Measured: t = {t:.2f} µs (an epoch at batch size {largest:,}), h = {h:.0f} µs (half of what two workers took to add up a
+gradient, over the loopback of one machine; between machines the network's latency is added to it).
+
+Seconds an epoch, and how many times as fast as one worker at the same batch size:
+
+{table}
+
+More workers stop paying where the exchange takes as long as the share, at W = √(B·t / 2h):
+
+{limits}
+
+The exchange is bound by latency, not by its 31 kB: a batch eight times as large needs an eighth of the exchanges.
+So with more workers the batch has to grow.
+
+## What a larger batch costs
+
+Fewer steps in the same 30 epochs, on MNIST: the held-out cost and accuracy, medians of {seeds} seeds, with the better
+of two usual learning rates, 0.1 · √k and 0.1 · k for a batch k times as large as 256.
+
+{accuracies}
+
+MNIST's 54,000 images are 211 steps an epoch at batch size 256 and four at 16,384. With 6 million images there are as
+many steps at batch size 28,000 as MNIST has at 256.
+"""
+
+
+def accuracy(training: ImageSet) -> Iterator[tuple[str, float]]:
+    """The held-out cost and accuracy after 30 epochs at each batch size."""
+    held_in, validation = training.hold_out(0.1)
+    for batch_size in ACCURACY_BATCHES:
+        outcomes = []
+        for growth in (math.sqrt(batch_size / 256), batch_size / 256):
+            recipe = Recipe("scratch", 0.1 * growth, "linear", 30, batch_size, momentum=0.9, weight_decay=0.0)
+            last = []
+            for seed in range(SEEDS):
+                generator = torch.Generator().manual_seed(seed)
+                model = SoftmaxRegression.random(10, held_in.pixels.shape[1], 0.01, generator)
+                *_, record = train(model, held_in, validation, recipe, generator)
+                last.append((record.valid_cost, record.valid_accuracy))
+            outcomes.append([*map(statistics.median, zip(*last, strict=True)), recipe.lr])
+        cost, share, lr = min(outcomes)
+        yield f"batch_{batch_size}_valid_cost", cost
+        yield f"batch_{batch_size}_valid_accuracy", share
+        yield f"batch_{batch_size}_lr", lr
+
+
+def write(results: Mapping[str, float], path: Path) -> None:
+    """Write the page."""
+    largest = 16384
+    image_s = results[f"workers_1_epoch_{largest}_s"] / IMAGES
+    hop_s = results["workers_2_sum_us"] / 1e6 / 2
+
+    def epoch(workers: int, batch: int) -> float:
+        return IMAGES / workers * image_s + IMAGES / batch * 2 * (workers - 1) * hop_s
+
+    def row(batch: int) -> list[str]:
+        seconds = [epoch(count, batch) for count in WORKERS]
+        return [f"{batch:,}", *(f"{each:.2f} ({seconds[0] / each:.1f}×)" for each in seconds)]
+
+    limits = [(f"{batch:,}", f"{math.sqrt(batch * image_s / 2 / hop_s):.0f}") for batch in BATCHES]
+    accuracies = [
+        (
+            f"{batch:,}",
+            f"{results[f'batch_{batch}_lr']:.1f}",
+            f"{results[f'batch_{batch}_valid_cost']:.4f}",
+            f"{results[f'batch_{batch}_valid_accuracy']:.4f}",
+        )
+        for batch in ACCURACY_BATCHES
+    ]
+    text = TEXT.format(
+        images=IMAGES,
+        t=1e6 * image_s,
+        h=1e6 * hop_s,
+        largest=largest,
+        seeds=SEEDS,
+        table=markdown.table(("batch size", *(f"W = {count}" for count in WORKERS)), map(row, BATCHES)),
+        limits=markdown.table(("batch size", "workers"), limits),
+        accuracies=markdown.table(("batch size", "lr", "held-out cost", "held-out accuracy"), accuracies),
+    )
+    with files.replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
