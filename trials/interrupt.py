@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -345,21 +346,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at-once", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    chance = random.Random(arguments.seed)  # noqa: S311
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    trials = []
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = prepare(Path(folder))
-        print(f"seconds of each stage: {pipeline.seconds}", flush=True)
-        for number in range(arguments.trials):
-            trial = Trial(STAGES[number % len(STAGES)], FAULTS[number % len(FAULTS)])
-            began = time.monotonic()
-            run(pipeline, trial, chance)
-            trials.append(trial)
-            print(f"{number} ({time.monotonic() - began:.0f} s): {trial}", flush=True)
-            # Each time, so that an interruption of this loses nothing either.
-            RESULTS.write_text(report(trials, arguments.seed), encoding="utf-8")
+    trials: list[Trial] = []
+
+    def work(first: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            pipeline = prepare(Path(folder))
+            for number in range(first, arguments.trials, arguments.at_once):
+                trial = Trial(STAGES[number % len(STAGES)], FAULTS[number % len(FAULTS)])
+                began = time.monotonic()
+                run(pipeline, trial, random.Random(f"{arguments.seed}, {number}"))  # noqa: S311
+                print(f"{number} ({time.monotonic() - began:.0f} s): {trial}", flush=True)
+                trials.append(trial)
+                # Each time, so that an interruption of this loses nothing either.
+                RESULTS.write_text(report(list(trials), arguments.seed), encoding="utf-8")
+
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        list(pool.map(work, range(arguments.at_once)))
     sys.exit(any(trial.problems for trial in trials))
 
 
