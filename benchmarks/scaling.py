@@ -29,9 +29,9 @@ Around a ring that takes 2·(W − 1) hops. With t for an image and h for a hop,
 
     N/W · t  +  N/B · 2·(W − 1) · h
 
-Measured at batch size {reference:,}: t = {t:.2f} µs, and h = {h:.0f} µs, half of what an exchange added to a step of two
-workers. An exchange on its own takes them {sum_us:.0f} µs over the loopback of one machine; in a step they also wait for
-each other. Between machines the network's latency comes on top.
+Measured at batch size {reference:,}: t = {t:.2f} µs, and h = {h:.0f} µs, half of what an exchange added to a step of
+two workers. An exchange on its own takes them {sum_us:.0f} µs over the loopback of one machine; in a step they also
+wait for each other. Between machines the network's latency comes on top.
 
 Seconds an epoch, and how many times as fast as one worker at the same batch size:
 
@@ -93,7 +93,7 @@ def write(results: Mapping[str, float], path: Path) -> None:
         seconds = [epoch(count, batch) for count in WORKERS]
         return [f"{batch:,}", *(f"{each:.2f} ({seconds[0] / each:.1f}×)" for each in seconds)]
 
-    limits = [(f"{batch:,}", f"{math.sqrt(batch * image_s / 2 / hop_s):.0f}") for batch in BATCHES]
+    limits = [(f"{batch:,}", f"{max(1, math.sqrt(batch * image_s / 2 / hop_s)):.0f}") for batch in BATCHES]
     accuracies = [
         (
             f"{batch:,}",

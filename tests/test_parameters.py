@@ -34,6 +34,7 @@ GOOD: dict[str, object] = {
     "weight_decay": 0.0,
     "seed": 0,
     "device": "auto",
+    "workers": 1,
     "figure_dpi": 100,
     "figure_mistakes": 25,
 }
@@ -49,7 +50,7 @@ def dump(values: dict[str, object]) -> str:
 
 GOOD_TEXT = dump(GOOD)
 NUMBERS = ("validation", "init_std", "lr", "momentum", "weight_decay")
-INTEGERS = ("epochs", "batch_size", "seed", "figure_dpi", "figure_mistakes")
+INTEGERS = ("epochs", "batch_size", "seed", "workers", "figure_dpi", "figure_mistakes")
 NAN, INFINITY = float("nan"), float("inf")
 CHOICES = ("dataset", "implementation", "lr_schedule", "device")
 
@@ -97,6 +98,7 @@ def test_every_value_is_read_as_it_stands(tmp_path: Path) -> None:
         *((key, 1_000_000) for key in ("epochs", "init_std", "lr", "weight_decay")),
         ("batch_size", 1_000_000_000),
         ("figure_mistakes", 100),
+        ("workers", 1024),
         ("lr", 5),
     ],
 )
@@ -272,6 +274,7 @@ RANGES: dict[str, tuple[tuple[type, ...], Callable[[Any], bool]]] = {
     "epochs": (INTEGER, lambda value: 1 <= value <= 1_000_000),
     "batch_size": (INTEGER, lambda value: 1 <= value <= 1_000_000_000),
     "seed": (INTEGER, lambda value: 0 <= value < 2**63),
+    "workers": (INTEGER, lambda value: 1 <= value <= 1024),
     "figure_dpi": (INTEGER, lambda value: 20 <= value <= 600),
     "figure_mistakes": (INTEGER, lambda value: 1 <= value <= 100),
 }
