@@ -68,7 +68,7 @@ test: setup
 
 # Interrupts the pipeline 120 times, in about 40 minutes, and writes docs/interruptions.md.
 trials: setup
-	PYTHONPATH=tests $(BIN)/python trials/interrupt.py $(TRIALS)
+	PYTHONPATH=tests $(BIN)/python trials/count.py $(TRIALS)
 
 lint: setup
 	$(BIN)/ruff check

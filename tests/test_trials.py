@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from interrupt import FAULTS, STAGES, Pipeline, Trial, prepare, report, run
+from count import report
+from interrupt import FAULTS, STAGES, Pipeline, Trial, prepare, run
 
 
 @pytest.fixture(scope="module")

@@ -1,37 +1,32 @@
-"""Interrupts the pipeline at random moments of each stage, lets it finish, and looks for anything lost or wrong.
+"""Interrupts the pipeline at a random moment of a stage, lets it finish, and looks for anything lost or wrong.
 
-Every trial starts from the state before a stage, on the bundled digits. `make trials` writes docs/interruptions.md.
+Every trial starts from the state before the stage, on the bundled digits.
 """
 
-import argparse
 import contextlib
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import yaml
-from clone import ROOT, Clone
+from clone import Clone
 from mlflow.entities import Run
 
-from softmax_regression import files, journal, markdown, registry, tracking
+from softmax_regression import files, journal, registry, tracking
 
 STAGES = ("download", "train", "evaluate", "visualize")
 FAULTS = ("kill -9 of the stage", "kill -9 of dvc", "kill -9 of both", "Ctrl-C", "power cut")
 EPOCHS = 400
 """In batches of 16, a training of 3 s, within which there is a checkpoint."""
-RESULTS = ROOT / "docs/interruptions.md"
 REUSED = {"mlflow.db", "mlartifacts", ".mlflow.lock", ".journal"}
 """MLflow's store, which all trials share."""
 SYNCED = {"mlflow.db", "mlflow.db-journal", "mlartifacts", ".journal", ".checkpoints", ".git"}
@@ -289,84 +284,3 @@ def all_runs(clone: Clone) -> list[Run]:
     client = tracking.connect(clone.folder)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=10_000))
-
-
-def report(trials: list[Trial], seed: int) -> str:
-    """The page with the counts."""
-    cells = Counter((trial.fault, trial.stage) for trial in trials)
-    failed = Counter(trial.fault for trial in trials if trial.problems)
-    rows = [(fault, *(cells[fault, stage] for stage in STAGES), failed[fault]) for fault in FAULTS]
-    rows.append(("all", *(sum(cells[fault, stage] for fault in FAULTS) for stage in STAGES), sum(failed.values())))
-    outlived = max((trial.outlived for trial in trials if trial.fault == "kill -9 of dvc"), default=0.0)
-    return TEMPLATE.format(
-        count=len(trials),
-        seed=seed,
-        table=markdown.table(("", *STAGES, "failures"), rows),
-        resumed=sum(trial.resumed for trial in trials),
-        outlived=outlived,
-        cut=sum(len(trial.cut) for trial in trials),
-        repaired=sum(trial.fault != "power cut" and trial.repaired != "" for trial in trials),
-        locks=sum("dvc.lock" in trial.cut for trial in trials),
-        objects=sum(name.startswith(".dvc/cache/files") for trial in trials for name in trial.cut),
-    )
-
-
-TEMPLATE = """# Interruptions
-
-What `make trials` wrote: {count} trials (seed {seed}) on the bundled digits. Each brings a clone to the state before a
-stage, starts `dvc repro`, and interrupts it at a random moment of that stage, DVC's own work for it included. Then it
-lets the pipeline finish and compares everything with an undisturbed run.
-
-{table}
-
-A trial fails unless
-
-- `dvc repro` finishes, and every output and `dvc.lock` have the bytes of the undisturbed run;
-- no output was ever seen under its final name with other bytes, looked at every 20 ms;
-- every file in DVC's cache has the content that its name says;
-- the stage is gone within 30 s of its dvc;
-- `make track` leaves nothing in the journal; no run in MLflow is RUNNING, none is there twice, and the one of the model
-  is FINISHED with each epoch's cost once.
-
-{resumed} trainings went on from a checkpoint. A stage outlived its dvc by {outlived:.1f} s at most.
-
-A power cut is kill -9 of everything, after which each file that DVC has written since the start is cut short with a
-probability of one half, to nothing or to a random length: {cut} files, {locks} times `dvc.lock`, {objects} files of the
-cache. The stages wait until the disk has what they write; DVC never does. It refuses to start with a `dvc.lock` cut
-short, and takes a cut file in its cache for sound. So after a power cut the way on is `make run`, which removes such
-files first (`make verify`) and then starts `dvc repro`; all is there then, and what the cache still has is not computed
-again. After anything else plain `dvc repro` is enough, with one exception: DVC empties `dvc.lock` before it writes it
-anew, which takes 0.02 s after each stage, and killed within them it says "'./dvc.lock' validation failed" ever after.
-`make run` mends that too. It was needed in {repaired} of these trials.
-"""
-
-
-def main() -> None:
-    """Run the trials and write the page; exit with 1 where one failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=120)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--at-once", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    trials: list[Trial] = []
-
-    def work(first: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            pipeline = prepare(Path(folder))
-            for number in range(first, arguments.trials, arguments.at_once):
-                trial = Trial(STAGES[number % len(STAGES)], FAULTS[number % len(FAULTS)])
-                began = time.monotonic()
-                run(pipeline, trial, random.Random(f"{arguments.seed}, {number}"))  # noqa: S311
-                print(f"{number} ({time.monotonic() - began:.0f} s): {trial}", flush=True)
-                trials.append(trial)
-                # Each time, so that an interruption of this loses nothing either.
-                RESULTS.write_text(report(list(trials), arguments.seed), encoding="utf-8")
-
-    with ThreadPoolExecutor(arguments.at_once) as pool:
-        list(pool.map(work, range(arguments.at_once)))
-    sys.exit(any(trial.problems for trial in trials))
-
-
-if __name__ == "__main__":
-    main()
