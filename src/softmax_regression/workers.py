@@ -1,6 +1,7 @@
 """Several processes that train one model: torch.distributed between them, torchrun to start and restart them."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,8 @@ def started() -> bool:
 def joined(device: torch.device) -> Iterator[Share]:
     """The share of this process: the whole one, or what torchrun's environment says, with the others connected.
 
-    A process that has lost the others exits with 1 and one line; torchrun then starts all of them again.
+    A process that has lost the others exits with 1 and one line; torchrun then starts all of them again. Where another
+    host has been silent for PATIENCE, as after a cut cable, the torchrun of this one ends too.
     """
     if not started():
         yield ALONE
@@ -75,7 +77,12 @@ def joined(device: torch.device) -> Iterator[Share]:
         distributed.destroy_process_group()
     except (distributed.DistError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        sys.exit(f"worker {os.environ['RANK']}: has lost the others ({reason})")
+        print(f"worker {os.environ['RANK']}: has lost the others ({reason})", file=sys.stderr, flush=True)
+        if "Timed out" in reason and MISTAKES not in os.environ:
+            # By itself it waits 15 min, until Linux gives up the connection, for the first host to confirm that it
+            # waits no longer (torch 2.14), and heeds no other signal meanwhile.
+            os.kill(os.getppid(), signal.SIGKILL)
+        sys.exit(1)
 
 
 def launch(workers: int, script: Path) -> None:
