@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
+import growth
 import torch
 from matplotlib.figure import Figure
 
@@ -42,7 +43,7 @@ SECTIONS = {
         "epoch_6m_s": "6 million images",
         **{
             f"workers_{count}_epoch_{size}_s": f"6 million, batch size {size:,}, {count} worker{'s' * (count > 1)}"
-            for size in (256, 2048, 16384)
+            for size in growth.BATCHES
             for count in (1, 2)
         },
     },
@@ -89,7 +90,7 @@ def write(results: Mapping[str, float], folder: Path) -> None:
                 ("time an image, 6 million / 60 thousand (at most 1.15)", f"{results['growth_6m']:.2f}"),
                 *(
                     (f"two workers / one, batch size {size:,} (at least 1.8)", f"{results[name]:.2f}")
-                    for size in (256, 2048, 16384)
+                    for size in growth.BATCHES
                     for name in [f"workers_2_speedup_{size}"]
                 ),
             ],

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+OUTER = ("DVC_", "MLFLOW_", "GIT_", "MAKE", "MFLAGS")
+"""How the environment variables begin of a DVC, MLflow, git or make in which the tests may run."""
 IDENTITY = {f"GIT_{role}_{part}": "tester@localhost" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
 
 
@@ -24,9 +26,9 @@ class Clone:
             self._commit_changes()
 
     def _environment(self) -> dict[str, str]:
-        # No configuration, nothing of an outer DVC or MLflow: what a fresh machine has.
+        # No configuration, and nothing of what these tests run in: what a fresh machine has.
         # Only git's identity is given, which experiments need: they are commits.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "GIT_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OUTER)}
         home = self.folder.parent / "home"
         home.mkdir(parents=True, exist_ok=True)
         python = Path(sys.executable).parent

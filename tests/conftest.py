@@ -1,7 +1,6 @@
 """What several test files need."""
 
 import contextlib
-import os
 import resource
 import socket
 import threading
@@ -18,10 +17,6 @@ from hypothesis import HealthCheck, settings
 
 from softmax_regression import datasets
 from softmax_regression.images import ImageSet
-
-# Under `make test`, a make that a test starts would take itself for a part of it and announce each folder it enters.
-for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
-    os.environ.pop(name, None)
 
 # The same inputs each time, and no timing, as the machine may be busy. Others, and more of them, with their counts:
 # pytest --hypothesis-profile=thorough --hypothesis-show-statistics

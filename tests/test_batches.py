@@ -18,15 +18,20 @@ def order(batch_size: int, seed: int = 0, count: int = COUNT, share: Share = ALO
     """The numbers of the images in each batch, from the labels; the pixels must be of the same images."""
     found = []
     generator = torch.Generator().manual_seed(seed)
-    for pixels, labels, size in batches(IMAGES[:count], LABELS[:count], batch_size, generator, share):
-        torch.testing.assert_close(pixels, IMAGES[labels].float() / 255)
-        assert len(labels) in (size // share.workers, -(-size // share.workers))
-        found.append(labels.tolist())
+    for chunks, size in batches(IMAGES[:count], LABELS[:count], batch_size, generator, share):
+        batch = []
+        for pixels, labels in chunks:
+            assert len(labels) <= module.CHUNK_IMAGES
+            torch.testing.assert_close(pixels, IMAGES[labels].float() / 255)
+            batch += labels.tolist()
+        assert len(batch) in (size // share.workers, -(-size // share.workers))
+        found.append(batch)
     return found
 
 
 @pytest.fixture(params=["all at once", "in parts"])
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(module, "CHUNK_IMAGES", 30)
     if request.param == "in parts":
         monkeypatch.setattr(module, "BLOCK_IMAGES", 50)
         monkeypatch.setattr(module, "WHOLE_BYTES", 2 * 150)

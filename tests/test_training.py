@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softmax_regression import training
-from softmax_regression.batches import batches
+from softmax_regression.batches import Batch, batches
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression, scale
@@ -42,7 +42,8 @@ class Recorder:
         self.pixels: list[list[float]] = []
         self.rates: list[float] = []
 
-    def __call__(self, pixels: Tensor, labels: Tensor, _: int, lr: float) -> Tensor:
+    def __call__(self, batch: Batch, lr: float) -> Tensor:
+        ((pixels, labels),) = batch.chunks
         self.batches.append(labels.tolist())
         self.pixels.append((pixels[:, 0] * 255).round().tolist())
         self.rates.append(lr)
@@ -63,15 +64,17 @@ def numbered() -> ImageSet:
     return ImageSet(numbers.astype(np.uint8).reshape(23, 1, 1), numbers, tuple(map(str, numbers)), "numbered", {})
 
 
+@pytest.mark.parametrize("chunk", [7, 3])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_a_step_goes_down_the_gradient_that_automatic_differentiation_finds(implementation: str) -> None:
+def test_a_step_goes_down_the_gradient_that_automatic_differentiation_finds(implementation: str, chunk: int) -> None:
     generator = seeded()
     pixels = torch.rand(7, 6, dtype=torch.float64, generator=generator)
     labels = torch.tensor([0, 3, 2, 2, 1, 3, 0])
     weight = torch.randn(4, 6, dtype=torch.float64, generator=generator)
     bias = torch.randn(4, dtype=torch.float64, generator=generator)
     model = SoftmaxRegression(weight.clone(), bias.clone())
-    cost = training.STEPS[implementation](model, model.zeros(), 0.0, 0.0)(pixels, labels, 7, 1.0)
+    batch = Batch(zip(pixels.split(chunk), labels.split(chunk), strict=True), 7)
+    cost = training.STEPS[implementation](model, model.zeros(), 0.0, 0.0)(batch, 1.0)
 
     weight.requires_grad_()
     bias.requires_grad_()
@@ -135,9 +138,9 @@ def test_momentum_repeats_its_share_of_the_last_step_and_decay_pulls_to_0() -> N
     step = training.scratch_step(model, model.zeros(), momentum=0.5, weight_decay=0.1)
     # Pixels of 0 and labels in balance: the cost has no gradient, only the decay moves the bias.
     pixels, labels = torch.zeros(2, 1), torch.tensor([0, 1])
-    step(pixels, labels, 2, 1.0)
+    step(Batch(iter([(pixels, labels)]), 2), 1.0)
     torch.testing.assert_close(model.bias, torch.full((2,), 0.9))  # 1 - 0.1 · 1
-    step(pixels, labels, 2, 1.0)
+    step(Batch(iter([(pixels, labels)]), 2), 1.0)
     torch.testing.assert_close(model.bias, torch.full((2,), 0.76))  # 0.9 - (0.5 · 0.1 + 0.1 · 0.9)
 
 
@@ -268,7 +271,8 @@ def test_velocities_of_0_give_the_bits_of_an_optimizer_that_starts_without(momen
     generator = seeded(1)
     for _ in range(recipe.epochs):
         images, labels = torch.from_numpy(small.pixels), torch.from_numpy(small.labels)
-        for pixels, targets, _ in batches(images, labels, recipe.batch_size, generator):
+        for batch in batches(images, labels, recipe.batch_size, generator):
+            ((pixels, targets),) = batch.chunks
             optimizer.zero_grad()
             nn.CrossEntropyLoss()(functional.linear(pixels, weight, bias), targets).backward()
             optimizer.step()

@@ -182,7 +182,7 @@ def watching(pipeline: Pipeline, trial: Trial) -> Iterator[None]:
 
 def interrupt(clone: Clone, dvc: subprocess.Popen[str], trial: Trial) -> None:
     """Do to the pipeline's processes what the trial says, and wait until they are gone."""
-    stages = [process for process in psutil.Process(dvc.pid).children() if "stages/" in " ".join(process.cmdline())]
+    stages = [process for process in psutil.Process(dvc.pid).children() if is_stage(process)]
     match trial.fault:
         case "kill -9 of the stage":
             victims = stages
@@ -205,6 +205,14 @@ def interrupt(clone: Clone, dvc: subprocess.Popen[str], trial: Trial) -> None:
         trial.outlived = time.monotonic() - ended
     if trial.outlived >= 30:
         trial.problems.append("the stage lives on without its dvc")
+
+
+def is_stage(process: psutil.Process) -> bool:
+    """Whether a process runs one of the stages; not once it has ended."""
+    try:
+        return "stages/" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # ZombieProcess is one
+        return False
 
 
 def is_alive(process: psutil.Process) -> bool:

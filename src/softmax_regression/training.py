@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from softmax_regression.batches import batches
+from softmax_regression.batches import Batch, batches
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression, cross_entropy, cross_entropy_sum, log_softmax, true_class
 from softmax_regression.workers import ALONE, Share
 
-Step = Callable[[Tensor, Tensor, int, float], Tensor]
-"""Takes this worker's scaled pixels float32 [n, pixels] and labels int64 [n] of a batch, the batch size and a learning
-rate; updates the model; returns the batch's mean cost in nats, [(models)], from before the update."""
+Step = Callable[[Batch, float], Tensor]
+"""Takes a batch and a learning rate, updates the model, and returns the batch's mean cost in nats, [(models)], from
+before the update."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def descend(
     for _ in range(done, recipe.epochs):
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
         cost_sum = torch.zeros(model.bias.shape[:-1], dtype=torch.float64, device=device)
-        for pixels, targets, batch_size in batches(images, labels, recipe.batch_size, generator, share):
+        for batch in batches(images, labels, recipe.batch_size, generator, share):
             rate = learning_rate(recipe.lr, recipe.lr_schedule, taken / steps)
-            cost_sum.add_(step(pixels, targets, batch_size, rate), alpha=batch_size)
+            cost_sum.add_(step(batch, rate), alpha=batch.size)
             taken += 1
         yield cost_sum / len(labels)
 
@@ -124,15 +124,22 @@ def scratch_step(
     """
     parameters, velocities = (model.weight, model.bias), (velocity.weight, velocity.bias)
 
-    def step(pixels: Tensor, labels: Tensor, batch_size: int, lr: float) -> Tensor:
+    def gradients_and_cost(pixels: Tensor, labels: Tensor, batch_size: int) -> list[Tensor]:
         log_probabilities = log_softmax(model.logits(pixels))
         error = log_probabilities.exp()
         indices = true_class(error, labels)
         error.scatter_add_(-1, indices, error.new_full(indices.shape, -1))
         error /= batch_size
-        gradients = (error.flatten(1).T @ pixels).view_as(model.weight), error.sum(0)
         cost = cross_entropy_sum(log_probabilities, labels) / batch_size
-        share.add_up([*gradients, cost])
+        return [(error.flatten(1).T @ pixels).view_as(model.weight), error.sum(0), cost]
+
+    def step(batch: Batch, lr: float) -> Tensor:
+        sums = gradients_and_cost(*next(batch.chunks), batch.size)
+        for pixels, labels in batch.chunks:
+            for total, addend in zip(sums, gradients_and_cost(pixels, labels, batch.size), strict=True):
+                total += addend
+        share.add_up(sums)
+        *gradients, cost = sums
         for parameter, previous, gradient in zip(parameters, velocities, gradients, strict=True):
             previous.mul_(momentum).add_(gradient).add_(parameter, alpha=weight_decay)
             parameter.sub_(previous, alpha=lr)
@@ -155,18 +162,21 @@ def builtin_step(
     optimizer.state[linear.weight]["momentum_buffer"] = velocity.weight.flatten(0, -2)
     optimizer.state[linear.bias]["momentum_buffer"] = velocity.bias.flatten()
 
-    def step(pixels: Tensor, labels: Tensor, batch_size: int, lr: float) -> Tensor:
+    def step(batch: Batch, lr: float) -> Tensor:
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
-        logits = linear(pixels).view(-1, *outputs)
-        # The classes go second, as the criterion wants them: logits [N, classes, (models)], labels [N, (models)].
-        cost: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1)).sum(0) / batch_size
-        # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
-        cost.sum().backward()
-        cost = cost.detach()
-        share.add_up([*(each.grad for each in linear.parameters() if each.grad is not None), cost])
+        total = torch.zeros_like(model.bias[..., 0])
+        for pixels, labels in batch.chunks:
+            logits = linear(pixels).view(-1, *outputs)
+            # The classes go second, as the criterion wants them: logits [N, classes, (models)], labels [N, (models)].
+            costs: Tensor = criterion(logits.movedim(-1, 1), true_class(logits, labels).squeeze(-1))
+            cost = costs.sum(0) / batch.size
+            # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
+            cost.sum().backward()
+            total += cost.detach()
+        share.add_up([*(each.grad for each in linear.parameters() if each.grad is not None), total])
         optimizer.step()
-        return cost
+        return total
 
     return step
 

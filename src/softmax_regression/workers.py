@@ -36,10 +36,18 @@ class Share:
         return rows if self.workers == 1 else rows.tensor_split(self.workers)[self.rank]
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor, in place, by its sum over all workers: one exchange for all of them."""
+        """Replace each tensor, in place, by its sum over all workers: one exchange for all of them.
+
+        The first worker adds up, in the order of the ranks. all_reduce, in which each sends and receives at a time,
+        took two workers 1.5 to 2 ms on two cores in the mean, as gloo's threads block each other; this 0.5 ms.
+        """
         if self.workers > 1:
             together = torch.cat([tensor.flatten() for tensor in tensors])
-            distributed.all_reduce(together)
+            parts = [torch.empty_like(together) for _ in range(self.workers)] if self.rank == 0 else None
+            distributed.gather(together, parts)
+            if parts:
+                torch.sum(torch.stack(parts), 0, out=together)
+            distributed.broadcast(together, 0)
             for tensor, total in zip(tensors, together.split([tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 
