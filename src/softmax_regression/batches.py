@@ -80,9 +80,9 @@ def _parts(
     for chosen in torch.randperm(len(blocks), generator=generator).split(blocks_a_part):
         part = torch.cat([blocks[number] for number in chosen])
         order = torch.randperm(len(part), generator=generator).split(batch_size)
-        # Only the worker's share is read, each image once and in the order of the blocks.
-        wanted = torch.zeros(len(part), dtype=torch.bool)
-        wanted[torch.cat([share.of(batch) for batch in order])] = True
-        place, read = wanted.cumsum(0) - 1, part[wanted].to(labels.device)
-        rows = [(place[share.of(batch)].to(labels.device), len(batch)) for batch in order]
+        # A worker has a stretch of the part and reads no more; of each batch it takes the images in there.
+        start, stop = (rank * len(part) // share.workers for rank in (share.rank, share.rank + 1))
+        own = order if share.workers == 1 else [batch[(batch >= start) & (batch < stop)] - start for batch in order]
+        read = part[start:stop].to(labels.device)
+        rows = [(mine.to(labels.device), len(batch)) for mine, batch in zip(own, order, strict=True)]
         yield torch.index_select(images, 0, read, out=memory[: len(read)]), labels.index_select(0, read), rows
