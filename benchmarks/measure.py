@@ -100,6 +100,10 @@ def reaching(training: ImageSet, test: ImageSet) -> Iterator[tuple[str, float]]:
         times.append(time.perf_counter() - start)
         accuracies.append(cost_and_accuracy(model, test)[1])
     yield "reach_925_s", statistics.median(times)
+    if torch.cuda.is_available():
+        model, generator = model_of(training)
+        on_device = model.to(torch.device("cuda"))
+        yield "reach_925_cuda_s", median_time(lambda: [*descend(on_device, training, QUICK, generator)][-1].item(), 9)
     yield "reach_925_slowest_s", max(times)
     yield "reach_925_accuracy_median", statistics.median(accuracies)
     yield "reach_925_accuracy_smallest", min(accuracies)

@@ -287,7 +287,28 @@ def test_auto_is_cuda_where_there_is_one(
     name: str, available: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    asked: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
     assert training.choose_device(name).type == chosen
+    assert asked == [True] * (chosen == "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_gpu_repeats_its_bits_and_gives_the_costs_of_the_cpu(
+    implementation: str, small: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    recipe = Recipe(implementation, 0.3, "cosine", 4, 5, 0.9, 0.01)
+    expected = costs(descend(started(small), small, recipe, seeded(1)))
+    device = training.choose_device("cuda")
+    try:
+        models = [started(small).to(device) for _ in range(2)]
+        found = [costs(descend(model, small, recipe, seeded(1))) for model in models]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert found[0].equal(found[1]) and models[0].weight.equal(models[1].weight)
+    torch.testing.assert_close(found[0].cpu(), expected, rtol=0, atol=1e-5)
 
 
 def test_cuda_that_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,12 @@ def fix_arithmetic() -> None:
 
     A sum of floats depends on its order, and the fastest order depends on the machine. MKL otherwise takes longer
     vectors or more threads into account, and torch's own kernels have variants for AVX2 and AVX-512. Fixed, an epoch
-    takes no longer; what changes without it is in the ninth digit of the cost (docs/reproducibility.md).
+    takes no longer; what changes without it is in the ninth digit of the cost (README, "The same bytes").
     """
     os.environ.setdefault("MKL_CBWR", "AVX2")
     os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+    # On a GPU, what torch.use_deterministic_algorithms asks for; training.choose_device turns those on.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Two threads wait for each other in every small product. With one an epoch takes 0.08 s, and 0.16 s beside another
     # busy process; with two on two cores it was 0.06 s, and 0.83 s beside one.
     torch.set_num_threads(1)

@@ -185,8 +185,12 @@ STEPS = {"scratch": scratch_step, "builtin": builtin_step}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`; raises UserError where CUDA is asked for and missing."""
+    """The device for `auto`, `cpu` or `cuda`, held to repeatable sums; raises UserError where CUDA is missing."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("device = cuda: this machine has no usable CUDA device; set device to auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not available or name == "cpu":
+        return torch.device("cpu")
+    # Some of CUDA's kernels add in whatever order their threads end.
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda")
