@@ -78,7 +78,7 @@ def main() -> None:
 
         def watch() -> None:
             nonlocal most
-            while not done.wait(0.02):
+            while not done.wait(0.1):
                 status = Path("/proc/self/status").read_text()
                 most = max(most, int(status.split("RssAnon:")[1].split()[0]) / 1024)
 

@@ -57,8 +57,11 @@ def trained(implementation: str, batch_size: int, share: Share = ALONE) -> tuple
 def test_the_costs_are_those_of_one_worker_and_the_bytes_repeat(count: int, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(TRAIN.format(cases=[*CASES, *CASES]))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)}
     subprocess.run([sys.executable, str(script), str(count)], env=environment, check=True)
+    assert list(temporary.iterdir()) == []
     found = json.loads((tmp_path / "found.json").read_text())
     for case, (records, weights), again in zip(CASES, found, found[len(CASES) :], strict=False):
         expected, _ = trained(*case)

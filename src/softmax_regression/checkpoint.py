@@ -6,6 +6,7 @@ look. The file is named by all that determines the result: no training goes on f
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softmax_regression import files, tensor_files
+from softmax_regression import arithmetic, files, tensor_files
 from softmax_regression.errors import UserError
 from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression
@@ -25,12 +26,15 @@ SECONDS_BETWEEN = 2.0
 """How much work an interruption may cost. Writing takes 2 ms, after 100,000 epochs 0.2 s."""
 COMPUTING = ("batches", "images", "model", "training")
 """The modules whose code determines the result."""
+ARITHMETIC = (*arithmetic.SETTINGS, "MKL_ENABLE_INSTRUCTIONS")
+"""The settings from outside that change its last digits."""
 
 
 def place(root: Path, settings: Mapping[str, object]) -> Path:
     """The file for a training under the project's root; `settings`, JSON values, are what its caller chooses freely."""
     sources = [files.sha256(Path(__file__).with_name(f"{module}.py")) for module in COMPUTING]
-    key = json.dumps([settings, torch.__version__, sources], sort_keys=True)
+    machine = [torch.backends.cpu.get_cpu_capability(), *(os.environ.get(name) for name in ARITHMETIC)]
+    key = json.dumps([settings, torch.__version__, machine, sources], sort_keys=True)
     return root / ".checkpoints" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
 

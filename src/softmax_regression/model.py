@@ -75,7 +75,9 @@ class SoftmaxRegression:
 
 def scale(images: Tensor, out: Tensor | None = None) -> Tensor:
     """uint8 pixels 0…255 as float32 0…1, as torchvision's ToTensor scales them."""
-    return torch.div(images, 255, out=out)
+    # torch.div(images, 255, out=out) first makes a float copy of its own, in memory that may be fresh each time: for
+    # 1,024 images of MNIST 120 or 400 µs, as the allocator likes.
+    return (images.float() if out is None else out.copy_(images)).div_(255)
 
 
 def log_softmax(logits: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ def launch(workers: int, script: Path) -> None:
     A process that dies has all of them started again, RESTARTS times. Raises UserError with what a worker said that
     made a user's mistake, or where they cannot be kept alive.
     """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -106,6 +107,7 @@ def launch(workers: int, script: Path) -> None:
         mistakes = Path(folder) / "mistakes"
         config = LaunchConfig(
             *(1, 1, workers),
+            logs_specs=DefaultLogsSpecs(folder),  # its own folder for them it would leave behind
             run_id=Path(folder).name,
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
