@@ -21,7 +21,7 @@ from softmax_regression.images import ImageSet
 from softmax_regression.model import SoftmaxRegression
 from softmax_regression.training import Recipe, descend
 
-BATCHES = (256, 2048, 16384, 65536)
+BATCHES = (256, 2048, 16384, 65536, 262144)
 REPETITIONS = 3
 EXCHANGES = 2000
 
