@@ -73,7 +73,7 @@ def main() -> None:
     if int(os.environ["COUNT"]) > 1 and not workers.started():
         workers.launch(int(os.environ["COUNT"]), Path(__file__))
         return
-    with workers.joined(torch.device("cpu")) as share:
+    with workers.joined(torch.device("cpu"), int(os.environ["COUNT"])) as share:
         most, done = 0.0, threading.Event()
 
         def watch() -> None:

@@ -26,7 +26,8 @@ def main() -> None:
         return
     recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
     device = choose_device(parameters.device)
-    with workers.joined(device) as share, unrecorded("train") if share.rank else recording("train") as event:
+    joined = workers.joined(device, parameters.workers)
+    with joined as share, unrecorded("train") if share.rank else recording("train") as event:
         event.parameters = parameters.model_dump()
         training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
         digest = event.add_input(DATA, training.dataset, training.source, "training")

@@ -32,7 +32,7 @@ from test_workers import BATCH_SIZES, trained
 if not workers.started():
     workers.launch(int(sys.argv[1]), Path(__file__))
 else:
-    with workers.joined(torch.device("cpu")) as share:
+    with workers.joined(torch.device("cpu"), {{count}}) as share:
         found = [trained(*case, share) for case in {{cases}}]
         if share.rank == 0:
             Path(__file__).with_name("found.json").write_text(json.dumps(found))
@@ -56,17 +56,38 @@ def trained(implementation: str, batch_size: int, share: Share = ALONE) -> tuple
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_the_costs_are_those_of_one_worker_and_the_bytes_repeat(count: int, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(TRAIN.format(cases=[*CASES, *CASES]))
+    script.write_text(TRAIN.format(cases=[*CASES, *CASES], count=count))
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(temporary)}
     subprocess.run([sys.executable, str(script), str(count)], env=environment, check=True)
-    assert list(temporary.iterdir()) == []
+    assert not list(temporary.glob("torchelastic_*"))
     found = json.loads((tmp_path / "found.json").read_text())
     for case, (records, weights), again in zip(CASES, found, found[len(CASES) :], strict=False):
         expected, _ = trained(*case)
         np.testing.assert_allclose(records, expected, atol=1e-5, err_msg=str(case))
         assert [records, weights] == again
+
+
+def test_the_others_do_not_wait_for_the_first_worker_at_the_end(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("""
+import time
+from datetime import timedelta
+from pathlib import Path
+import torch
+from softmax_regression import workers
+workers.PATIENCE = timedelta(seconds=2)
+if not workers.started():
+    workers.launch(2, Path(__file__))
+else:
+    with workers.joined(torch.device("cpu"), 2) as share:
+        share.from_first([torch.zeros(1)])
+        time.sleep(0 if share.rank else 6)
+""")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("has lost the others")) == (0, 0), done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +175,14 @@ def test_a_mistake_is_told_once_and_not_tried_again(digits: Clone, tmp_path: Pat
     assert said(clone).strip().splitlines()[-1].startswith("error: epoch 0: the cost is no longer finite with lr = ")
     assert said(clone).count("no longer finite") == 1
     assert [run.info.status for run in runs(clone)] == ["FAILED"]
+
+
+def test_torchrun_with_another_number_of_workers_is_refused(digits: Clone, tmp_path: Path) -> None:
+    clone = digits.copy(tmp_path / "clone")
+    clone.set_parameters(workers=3)
+    assert start(clone, "torchrun", "--standalone", "--nproc-per-node=2").wait() != 0
+    assert "error: params.yaml: workers = 3, but torchrun started 2 in all; set it to 2" in said(clone)
+    assert not (clone.folder / "models/softmax.safetensors").exists()
 
 
 @pytest.fixture

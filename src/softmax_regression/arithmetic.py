@@ -21,6 +21,6 @@ def fix_arithmetic() -> None:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    # Two threads wait for each other in every small product. With one an epoch takes 0.08 s, and 0.16 s beside another
-    # busy process; with two on two cores it was 0.06 s, and 0.83 s beside one.
+    # Two threads wait for each other in every small product. With one an epoch takes 0.05 s, also beside another busy
+    # process on two cores; with two it was 0.04 s, and beside one 0.08 s, or 0.83 s on a noisier day.
     torch.set_num_threads(1)

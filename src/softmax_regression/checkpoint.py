@@ -24,7 +24,7 @@ from softmax_regression.workers import ALONE, Share
 
 SECONDS_BETWEEN = 2.0
 """How much work an interruption may cost. Writing takes 2 ms, after 100,000 epochs 0.2 s."""
-COMPUTING = ("batches", "images", "model", "training")
+COMPUTING = ("batches", "images", "model", "training", "workers")
 """The modules whose code determines the result."""
 ARITHMETIC = (*arithmetic.SETTINGS, "MKL_ENABLE_INSTRUCTIONS")
 """The settings from outside that change its last digits."""
