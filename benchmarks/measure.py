@@ -58,25 +58,22 @@ def median_time(work: Callable[[], object], repetitions: int) -> float:
     return statistics.median(times[1:])
 
 
-def model_of(images: ImageSet, seed: int = 0) -> tuple[SoftmaxRegression, torch.Generator]:
-    """Starting weights, and the generator that goes on with the order."""
+def model_of(images: ImageSet, seed: int = 0, device: str = "cpu") -> tuple[SoftmaxRegression, torch.Generator]:
+    """Starting weights on a device, and the generator that goes on with the order."""
     generator = torch.Generator().manual_seed(seed)
-    return SoftmaxRegression.random(len(images.classes), images.pixels.shape[1], 0.01, generator), generator
+    model = SoftmaxRegression.random(len(images.classes), images.pixels.shape[1], 0.01, generator)
+    return model.to(torch.device(device)), generator
 
 
 def epochs(training: ImageSet) -> Iterator[tuple[str, float]]:
     """One epoch: the project's, shuffled, validation included; the peers', without validation."""
     held_in, validation = training.hold_out(0.1)
     pixels, labels = scale(torch.from_numpy(held_in.pixels)), torch.from_numpy(held_in.labels)
-    for implementation, name in (("scratch", "epoch_s"), ("builtin", "epoch_builtin_s")):
-        model, generator = model_of(held_in)
+    on_gpu = [("scratch", "epoch_cuda_s", "cuda")] * torch.cuda.is_available()
+    for implementation, name, device in (("scratch", "epoch_s", "cpu"), ("builtin", "epoch_builtin_s", "cpu"), *on_gpu):
+        model, generator = model_of(held_in, device=device)
         recipe = Recipe(implementation, LR, "constant", epochs=99, batch_size=BATCH, momentum=0.9, weight_decay=0.0)
         yield name, median_time(partial(next, train(model, held_in, validation, recipe, generator)), 9)
-    if torch.cuda.is_available():
-        model, generator = model_of(held_in)
-        recipe = Recipe("scratch", LR, "constant", epochs=99, batch_size=BATCH, momentum=0.9, weight_decay=0.0)
-        on_device = model.to(torch.device("cuda"))
-        yield "epoch_cuda_s", median_time(partial(next, train(on_device, held_in, validation, recipe, generator)), 9)
     peers_of_epoch = {
         "epoch_matmul": (lambda: peers.products_epoch(pixels, BATCH), 9),
         "epoch_autograd": (lambda: peers.autograd_epoch(pixels, labels, BATCH, LR), 5),
@@ -101,9 +98,8 @@ def reaching(training: ImageSet, test: ImageSet) -> Iterator[tuple[str, float]]:
         accuracies.append(cost_and_accuracy(model, test)[1])
     yield "reach_925_s", statistics.median(times)
     if torch.cuda.is_available():
-        model, generator = model_of(training)
-        on_device = model.to(torch.device("cuda"))
-        yield "reach_925_cuda_s", median_time(lambda: [*descend(on_device, training, QUICK, generator)][-1].item(), 9)
+        on_gpu, generator = model_of(training, device="cuda")
+        yield "reach_925_cuda_s", median_time(lambda: [*descend(on_gpu, training, QUICK, generator)][-1].item(), 9)
     yield "reach_925_slowest_s", max(times)
     yield "reach_925_accuracy_median", statistics.median(accuracies)
     yield "reach_925_accuracy_smallest", min(accuracies)
