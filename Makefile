@@ -4,17 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run tutorial experiments sweep push verify test trials bench lint ui track lock
+.PHONY: setup run tutorial experiments sweep push verify test test-all trials bench lint ui track lock
 
 setup: .venv/installed
 
-# pip installs only uv, checked against its hashes in the lock; uv installs the rest within seconds.
+# pip installs only uv, checked against its hashes in the lock; uv installs the rest, and compiles it, since Python may be
+# told to keep no compiled modules (PYTHONDONTWRITEBYTECODE, as in most containers): MLflow then loads in 3.9 s, not 1.5.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv .venv
 	awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -25,7 +26,7 @@ identity = git config user.email > /dev/null || export GIT_AUTHOR_NAME=nobody GI
 # Where no mirror answers, the bundled digits show the pipeline; `dvc repro` itself never swaps data.
 run: verify
 	@$(BIN)/dvc repro || { \
-	  $(BIN)/python -m softmax_regression.reachable; test $$? -eq 1 || exit 1; \
+	  $(BIN)/python -m softmax_regression.tools.mirrors; test $$? -eq 1 || exit 1; \
 	  echo 'No mirror can be reached: running the bundled digits instead, as dvc exp run -S dataset=digits'; \
 	  $(identity) $(BIN)/dvc exp run -S dataset=digits && \
 	  echo 'params.yaml now says digits. Back to MNIST, once a mirror is there: git checkout . && make run'; }
@@ -52,18 +53,22 @@ sweep: run
 	@$(identity) $(BIN)/dvc exp run --queue $(SWEEP)
 	@$(identity) $(BIN)/dvc exp run --run-all --jobs $(WORKERS)
 	@$(table)
-	@$(BIN)/python -m softmax_regression.sweep
+	@$(BIN)/python -m softmax_regression.tools.sweep
 
 # All that another clone needs to restore experiments instead of computing them; for results alone `dvc push` is enough.
 push: setup
 	$(BIN)/dvc push --run-cache
-	$(BIN)/python -m softmax_regression.cache push
+	$(BIN)/python -m softmax_regression.tools.cache push
 
 # DVC does not look whether the files in its cache are still what they were.
 verify: setup
-	@$(BIN)/python -m softmax_regression.cache verify
+	@$(BIN)/python -m softmax_regression.tools.cache verify
 
+# In a few minutes, what a change is likely to break; test-all is everything, with servers, browsers and power cuts.
 test: setup
+	$(BIN)/pytest --numprocesses=auto --dist=loadfile -m 'not slow'
+
+test-all: setup
 	$(BIN)/pytest --numprocesses=auto --dist=loadfile
 
 # Interrupts the pipeline 120 times, in about 40 minutes, and writes docs/interruptions.md.
@@ -76,7 +81,7 @@ lint: setup
 	$(BIN)/mypy
 
 ui: setup
-	@$(BIN)/python -m softmax_regression.ui
+	@$(BIN)/python -m softmax_regression.tracking.ui
 
 # Records in MLflow what a server's outage or a killed stage has left in .journal.
 track: setup

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from softmax_regression import workers
-from softmax_regression.arithmetic import fix_arithmetic
-from softmax_regression.files import write_json
-from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression
-from softmax_regression.training import Recipe, descend
+from softmax_regression.base.files import write_json
+from softmax_regression.data.images import ImageSet
+from softmax_regression.model.arithmetic import fix_arithmetic
+from softmax_regression.model.softmax import SoftmaxRegression
+from softmax_regression.training import workers
+from softmax_regression.training.loop import descend
+from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.state import TrainingState
 
 BATCHES = (256, 2048, 16384, 65536, 262144)
 REPETITIONS = 3
@@ -70,10 +72,10 @@ def measured(path: Path, batch_size: int, count: int) -> dict[str, float]:
 def main() -> None:
     """Measure one case, which the environment describes."""
     fix_arithmetic()
-    if int(os.environ["COUNT"]) > 1 and not workers.started():
+    if int(os.environ["COUNT"]) > 1 and not workers.started_by_torchrun():
         workers.launch(int(os.environ["COUNT"]), Path(__file__))
         return
-    with workers.joined(torch.device("cpu"), int(os.environ["COUNT"])) as share:
+    with workers.join(torch.device("cpu"), int(os.environ["COUNT"])) as share:
         most, done = 0.0, threading.Event()
 
         def watch() -> None:
@@ -84,16 +86,16 @@ def main() -> None:
 
         images = ImageSet.load(Path(os.environ["IMAGES"]))
         generator = torch.Generator().manual_seed(0)
-        model = SoftmaxRegression.random(len(images.classes), images.pixels.shape[1], 0.01, generator)
+        model = SoftmaxRegression.random(images.model_shape, 0.01, generator)
         recipe = Recipe("scratch", 0.1, "constant", REPETITIONS + 1, int(os.environ["BATCH_SIZE"]), 0.9, 0.0)
         threading.Thread(target=watch, daemon=True).start()
-        epochs = descend(model, images, recipe, generator, share=share)
+        epochs = descend(TrainingState.start(model, generator), images, recipe, share)
         times = [_timed(lambda: next(epochs)) for _ in range(REPETITIONS + 1)]
         done.set()
         gradient = [model.weight, model.bias]
-        exchanges = [_timed(lambda: share.add_up(gradient)) for _ in range(EXCHANGES)]
+        exchanges = [_timed(lambda: share.sum(gradient)) for _ in range(EXCHANGES)]
         found = {"epoch_s": statistics.median(times[1:]), "rss_mib": most, "sum_us": 1e6 * statistics.median(exchanges)}
-        if share.rank == 0:
+        if share.is_first:
             write_json(Path(os.environ["RESULT"]), found)
 
 

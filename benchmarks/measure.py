@@ -1,6 +1,7 @@
 """Measures the project beside what people would use instead; `make bench` runs it and writes results.* here."""
 
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -20,10 +21,12 @@ import scaling
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from softmax_regression.arithmetic import fix_arithmetic
-from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression, scale
-from softmax_regression.training import Recipe, cost_and_accuracy, descend, train
+from softmax_regression.data.images import ImageSet
+from softmax_regression.model.arithmetic import fix_arithmetic
+from softmax_regression.model.softmax import SoftmaxRegression, scale
+from softmax_regression.training.loop import cost_and_accuracy, descend, train
+from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.state import TrainingState
 
 ROOT = Path(__file__).parents[1]
 BATCH, LR = 256, 0.1
@@ -58,11 +61,11 @@ def median_time(work: Callable[[], object], repetitions: int) -> float:
     return statistics.median(times[1:])
 
 
-def model_of(images: ImageSet, seed: int = 0, device: str = "cpu") -> tuple[SoftmaxRegression, torch.Generator]:
+def begin(images: ImageSet, seed: int = 0, device: str = "cpu") -> TrainingState:
     """Starting weights on a device, and the generator that goes on with the order."""
     generator = torch.Generator().manual_seed(seed)
-    model = SoftmaxRegression.random(len(images.classes), images.pixels.shape[1], 0.01, generator)
-    return model.to(torch.device(device)), generator
+    model = SoftmaxRegression.random(images.model_shape, 0.01, generator)
+    return TrainingState.start(model.to(torch.device(device)), generator)
 
 
 def epochs(training: ImageSet) -> Iterator[tuple[str, float]]:
@@ -71,9 +74,9 @@ def epochs(training: ImageSet) -> Iterator[tuple[str, float]]:
     pixels, labels = scale(torch.from_numpy(held_in.pixels)), torch.from_numpy(held_in.labels)
     on_gpu = [("scratch", "epoch_cuda_s", "cuda")] * torch.cuda.is_available()
     for implementation, name, device in (("scratch", "epoch_s", "cpu"), ("builtin", "epoch_builtin_s", "cpu"), *on_gpu):
-        model, generator = model_of(held_in, device=device)
+        state = begin(held_in, device=device)
         recipe = Recipe(implementation, LR, "constant", epochs=99, batch_size=BATCH, momentum=0.9, weight_decay=0.0)
-        yield name, median_time(partial(next, train(model, held_in, validation, recipe, generator)), 9)
+        yield name, median_time(partial(next, train(state, held_in, validation, recipe)), 9)
     peers_of_epoch = {
         "epoch_matmul": (lambda: peers.products_epoch(pixels, BATCH), 9),
         "epoch_autograd": (lambda: peers.autograd_epoch(pixels, labels, BATCH, LR), 5),
@@ -91,15 +94,19 @@ def reaching(training: ImageSet, test: ImageSet) -> Iterator[tuple[str, float]]:
     times, accuracies = [], []
     for seed in range(SEEDS):
         start = time.perf_counter()
-        model, generator = model_of(training, seed)
-        for _ in descend(model, training, QUICK, generator):
+        state = begin(training, seed)
+        for _ in descend(state, training, QUICK):
             pass
         times.append(time.perf_counter() - start)
-        accuracies.append(cost_and_accuracy(model, test)[1])
+        accuracies.append(cost_and_accuracy(state.model, test)[1])
     yield "reach_925_s", statistics.median(times)
     if torch.cuda.is_available():
-        on_gpu, generator = model_of(training, device="cuda")
-        yield "reach_925_cuda_s", median_time(lambda: [*descend(on_gpu, training, QUICK, generator)][-1].item(), 9)
+
+        def on_gpu() -> float:
+            *_, cost = descend(begin(training, device="cuda"), training, QUICK)
+            return cost.item()
+
+        yield "reach_925_cuda_s", median_time(on_gpu, 9)
     yield "reach_925_slowest_s", max(times)
     yield "reach_925_accuracy_median", statistics.median(accuracies)
     yield "reach_925_accuracy_smallest", min(accuracies)
@@ -140,7 +147,11 @@ def pipeline() -> Iterator[tuple[str, float]]:
         dvc = (sys.executable, "-m", "dvc")
         run(*dvc, "commit", "--force", "download", folder=clone)
         repro = (*dvc, "repro", "--force", "--single-item", *stages)
-        yield "pipeline_s", median_time(lambda: run(*repro, folder=clone), 3)
+        moments: list[dict[str, float]] = []
+        yield "pipeline_s", median_time(lambda: moments.append(run(*repro, folder=clone)), 3)
+        for stage, next_stage in zip(("start", *stages), (*stages, "end"), strict=True):
+            spans = [moment[next_stage] - moment[stage] for moment in moments[1:]]
+            yield f"pipeline_{stage}_s", statistics.median(spans)
         yield "pipeline_nothing_to_do_s", median_time(lambda: run(*dvc, "repro", folder=clone), 3)
         empty = Path(folder) / "empty"
         empty.mkdir()
@@ -155,15 +166,23 @@ def pipeline() -> Iterator[tuple[str, float]]:
             ("import_torch_s", "import torch"),
             ("import_matplotlib_s", "import matplotlib.figure"),
             ("import_mlflow_s", "import mlflow"),
+            ("import_recorder_s", "import softmax_regression.tracking.recorder"),
         ):
             yield name, median_time(partial(run, sys.executable, "-c", code, folder=clone), 3)
 
 
-def run(*command: str, folder: Path) -> None:
-    """Run a command quietly, with the stages to import and nothing of an outer DVC."""
+def run(*command: str, folder: Path) -> dict[str, float]:
+    """Run a command, with the stages to import and nothing of an outer DVC; return when DVC said what it starts."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "OMP_"))}
     environment["PYTHONPATH"] = f"{folder / 'src'}{os.pathsep}{folder / 'stages'}"
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    moments = {"start": time.monotonic()}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            if stage := re.match("Running stage '(.+)'", line):
+                moments[stage[1]] = time.monotonic()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {**moments, "end": time.monotonic()}
 
 
 if __name__ == "__main__":

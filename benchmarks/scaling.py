@@ -8,10 +8,13 @@ from pathlib import Path
 import growth
 import torch
 
-from softmax_regression import files, markdown
-from softmax_regression.images import ImageSet
-from softmax_regression.model import SoftmaxRegression
-from softmax_regression.training import Recipe, train
+from softmax_regression.base import files
+from softmax_regression.data.images import ImageSet
+from softmax_regression.model.softmax import SoftmaxRegression
+from softmax_regression.tools import markdown
+from softmax_regression.training.loop import train
+from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.state import TrainingState
 
 IMAGES = 6_000_000
 WORKERS = (1, 2, 8, 64, 512)
@@ -69,8 +72,8 @@ def accuracy(training: ImageSet) -> Iterator[tuple[str, float]]:
             last = []
             for seed in range(SEEDS):
                 generator = torch.Generator().manual_seed(seed)
-                model = SoftmaxRegression.random(10, held_in.pixels.shape[1], 0.01, generator)
-                *_, record = train(model, held_in, validation, recipe, generator)
+                state = TrainingState.start(SoftmaxRegression.random(held_in.model_shape, 0.01, generator), generator)
+                *_, record = train(state, held_in, validation, recipe)
                 last.append((record.valid_cost, record.valid_accuracy))
             outcomes.append([*map(statistics.median, zip(*last, strict=True)), recipe.lr])
         cost, share, lr = min(outcomes)

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from softmax_regression import datasets, project
-from softmax_regression.errors import exit_on_user_error
-from softmax_regression.parameters import Parameters
+from softmax_regression.base import project
+from softmax_regression.base.running import run
+from softmax_regression.data.parameters import Parameters
+from softmax_regression.sources import datasets
 
 
 def main() -> None:
@@ -17,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run(main)

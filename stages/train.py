@@ -5,15 +5,17 @@ from pathlib import Path
 
 import torch
 
-from softmax_regression import checkpoint, files, project, workers
-from softmax_regression.arithmetic import fix_arithmetic
-from softmax_regression.errors import exit_on_user_error
-from softmax_regression.images import ImageSet
-from softmax_regression.journal import recording, unrecorded
-from softmax_regression.model import SoftmaxRegression
-from softmax_regression.parameters import Parameters
-from softmax_regression.progress import shown
-from softmax_regression.training import Recipe, choose_device
+from softmax_regression.base import files, project
+from softmax_regression.base.running import run
+from softmax_regression.data.images import ImageSet
+from softmax_regression.data.parameters import Parameters, TrainingParameters
+from softmax_regression.model.arithmetic import choose_device, fix_arithmetic
+from softmax_regression.model.softmax import SoftmaxRegression
+from softmax_regression.tracking.journal import recording, unrecorded
+from softmax_regression.training import checkpoint, workers
+from softmax_regression.training.progress import show
+from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.state import TrainingState
 
 DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safetensors"), Path("metrics/costs.csv")
 
@@ -21,30 +23,30 @@ DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safete
 def main() -> None:
     fix_arithmetic()
     parameters = Parameters.read(Path("params.yaml"))
-    if parameters.workers > 1 and not workers.started():
+    if parameters.workers > 1 and not workers.started_by_torchrun():
         workers.launch(parameters.workers, Path(__file__))
         return
-    recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
     device = choose_device(parameters.device)
-    joined = workers.joined(device, parameters.workers)
-    with joined as share, unrecorded("train") if share.rank else recording("train") as event:
+    recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
+    join = workers.join(device, parameters.workers)
+    with join as share, recording("train") if share.is_first else unrecorded("train") as event:
         event.parameters = parameters.model_dump()
         training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
         digest = event.add_input(DATA, training.dataset, training.source, "training")
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
 
         generator = torch.Generator().manual_seed(parameters.seed)
-        classes, pixels = len(training.classes), training.pixels.shape[1]
-        model = SoftmaxRegression.random(classes, pixels, parameters.init_std, generator).to(device)
-        settings = parameters.model_dump(exclude={"figure_dpi", "figure_mistakes"})
-        saved = checkpoint.place(project.root(), {**settings, "device": device.type, "data": digest})
+        model = SoftmaxRegression.random(training.model_shape, parameters.init_std, generator).to(device)
+        settings = parameters.model_dump(include=set(TrainingParameters.model_fields))
+        saved = checkpoint.path_of(project.root(), {**settings, "device": device.type, "data": digest})
+        state = TrainingState.start(model, generator)
         records = []
-        epochs = checkpoint.train_resumably(saved, model, training, validation, recipe, generator, share)
-        for record in epochs if share.rank else shown(epochs, recipe.epochs):
+        epochs = checkpoint.train_resumably(saved, state, training, validation, recipe, share)
+        for record in show(epochs, recipe.epochs) if share.is_first else epochs:
             records.append(dataclasses.asdict(record))
             event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
 
-        if share.rank == 0:
+        if share.is_first:
             model.save(MODEL)
             files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
             files.write_json(Path("metrics/train.json"), records[-1])
@@ -54,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run(main)

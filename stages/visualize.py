@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from softmax_regression import files, predictions, weights
-from softmax_regression.errors import exit_on_user_error
-from softmax_regression.evaluation import confusion_counts, most_confident_mistakes
-from softmax_regression.figures import confusion_matrix, cost_curves, image_grid, weight_images
-from softmax_regression.images import ImageSet
-from softmax_regression.journal import recording
-from softmax_regression.parameters import Parameters
+from softmax_regression.base import files
+from softmax_regression.base.running import run
+from softmax_regression.data import weights
+from softmax_regression.data.images import ImageSet
+from softmax_regression.data.parameters import Parameters
+from softmax_regression.results import figures
+from softmax_regression.results.evaluation import confusion_counts, most_confident_mistakes, read_predictions
+from softmax_regression.tracking.journal import recording
 
 MODEL = Path("models/softmax.safetensors")
 
@@ -19,31 +20,27 @@ def main() -> None:
     parameters = Parameters.read(Path("params.yaml"))
     with recording("visualize", MODEL) as event:
         train, test = (ImageSet.load(Path(f"data/{name}.safetensors")) for name in ("train", "test"))
-        names = np.array(test.classes)
-        predicted, probability = predictions.read(Path("metrics/predictions.csv"), test)
+        predicted, probability = read_predictions(Path("metrics/predictions.csv"), test)
         right = predicted == test.labels
-        pairs = zip(names[predicted], names[test.labels], strict=True)
-        titles = np.array([f"predicted {guess}\nactual {label}" for guess, label in pairs])
+        names = np.array(test.classes)
+        titles = np.array(figures.prediction_titles(names[predicted], names[test.labels]))
         mistakes = most_confident_mistakes(right, probability, parameters.figure_mistakes)
         costs = files.read_numbers(Path("metrics/costs.csv"), ("epoch", "train_cost", "valid_cost", "valid_accuracy"))
-        weight = weights.read(MODEL, (len(test.classes), test.pixels.shape[1]))[0]
+        weight, _ = weights.read(MODEL, test.model_shape)
 
         drawn = {
-            "samples": image_grid(train.images[:25], names[train.labels[:25]], columns=5),
-            "predictions": image_grid(test.images[:10], titles[:10], columns=5, right=right[:10]),
-            "misclassified": image_grid(test.images[mistakes], titles[mistakes], columns=5, right=right[mistakes]),
-            "weights": weight_images(weight, test.images.shape[1:], test.classes),
-            "confusion": confusion_matrix(confusion_counts(test.labels, predicted, len(names)), test.classes),
-            "costs": cost_curves(costs),
+            "samples": figures.image_grid(train.images[:25], names[train.labels[:25]]),
+            "predictions": figures.image_grid(test.images[:10], titles[:10], right[:10]),
+            "misclassified": figures.image_grid(test.images[mistakes], titles[mistakes], right[mistakes]),
+            "weights": figures.weight_images(weight, test.images.shape[1:], test.classes),
+            "confusion": figures.confusion_matrix(confusion_counts(test.labels, predicted, len(names)), test.classes),
+            "costs": figures.cost_curves(costs),
         }
-
         for name, figure in drawn.items():
             path = Path(f"figures/{name}.png")
-            with files.replacing(path) as temporary:
-                # Without the library's version in it, the picture changes only when what it shows does.
-                figure.savefig(temporary, dpi=parameters.figure_dpi, metadata={"Software": None})
-            event.keep(path, "figures")
+            figures.save(figure, path, parameters.figure_dpi)
+            event.keep(path, "artifacts/figures")
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run(main)

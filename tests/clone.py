@@ -35,11 +35,13 @@ class Clone:
         return {**kept, "HOME": str(home), "PATH": f"{python}{os.pathsep}{kept['PATH']}", **IDENTITY}
 
     def _commit_changes(self) -> None:
-        listing = ["git", "ls-files", "--modified", "--others", "--exclude-standard"]
-        for name in subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
-            if (ROOT / name).is_file():
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, self.folder / name)
+        for listing in (["diff", "--name-only", "HEAD"], ["ls-files", "--others", "--exclude-standard"]):
+            listed = subprocess.run(["git", *listing], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+            for name in listed.splitlines():
+                (self.folder / name).unlink(missing_ok=True)
+                if (ROOT / name).is_file():
+                    (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / name, self.folder / name)
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", "The working tree's changes")
 
@@ -65,7 +67,9 @@ class Clone:
 
     def copy(self, folder: Path) -> "Clone":
         """The same, cache included, as if it had always been in `folder`; but without MLflow's store."""
-        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts"))
+        shutil.copytree(
+            self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".journal")
+        )
         copied = copy.copy(self)
         copied.folder = folder
         copied.environment = copied._environment()

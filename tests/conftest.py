@@ -15,8 +15,8 @@ import pytest
 from clone import ROOT, Clone
 from hypothesis import HealthCheck, settings
 
-from softmax_regression import datasets
-from softmax_regression.images import ImageSet
+from softmax_regression.data.images import ImageSet
+from softmax_regression.sources import datasets
 
 # The same inputs each time, and no timing, as the machine may be busy. Others, and more of them, with their counts:
 # pytest --hypothesis-profile=thorough --hypothesis-show-statistics

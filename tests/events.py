@@ -5,8 +5,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from softmax_regression.journal import Event
-from softmax_regression.tracking import record
+from softmax_regression.tracking.event import Event
+from softmax_regression.tracking.runs import record
 
 
 class Project:

@@ -15,7 +15,7 @@ from pathlib import Path
 from clone import ROOT
 from interrupt import FAULTS, STAGES, Pipeline, Trial, prepare, run
 
-from softmax_regression import markdown
+from softmax_regression.tools import markdown
 
 RESULTS = ROOT / "docs/interruptions.md"
 

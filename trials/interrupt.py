@@ -21,7 +21,8 @@ import yaml
 from clone import Clone
 from mlflow.entities import Run
 
-from softmax_regression import files, journal, registry, tracking
+from softmax_regression.base import files
+from softmax_regression.tracking import journal, recorder, registry, runs
 
 STAGES = ("download", "train", "evaluate", "visualize")
 FAULTS = ("kill -9 of the stage", "kill -9 of dvc", "kill -9 of both", "Ctrl-C", "power cut")
@@ -81,7 +82,7 @@ def prepare(folder: Path) -> Pipeline:
     clone.run("git", "rm", "--quiet", "-r", "dvc.lock", "metrics")
     clone.run("git", "commit", "--quiet", "--all", "--message", "Digits")
     for stage in STAGES:
-        shutil.copytree(clone.folder, pipeline.before / stage, symlinks=True)
+        shutil.copytree(clone.folder, pipeline.before / stage, symlinks=True, ignore=shutil.ignore_patterns(*REUSED))
         with repro(clone, stage) as dvc:
             await_stage(dvc, stage)
             began = time.monotonic()
@@ -113,9 +114,9 @@ def run(pipeline: Pipeline, trial: Trial, chance: random.Random) -> None:
             trial.repaired = repaired
             printed += clone.run("dvc", "repro", check=False)
     trial.resumed = ".checkpoints: going on after epoch" in printed
-    if wrong := wrong_files(pipeline):
-        trial.problems += [*wrong, f"dvc repro printed: {printed}"]
-    trial.problems += wrong_runs(pipeline, trial.stage, runs_before)
+    trial.problems += wrong_files(pipeline) + wrong_runs(pipeline, trial.stage, runs_before)
+    if trial.problems:
+        trial.problems.append(f"dvc repro printed: {printed}")
 
 
 def restore(pipeline: Pipeline, stage: str) -> None:
@@ -261,19 +262,18 @@ def wrong_runs(pipeline: Pipeline, stage: str, runs_before: set[str]) -> list[st
     deadline = time.monotonic() + 60
     # A stage that was killed before its first word leaves a folder without an event for a minute.
     while any((folder / "event.json").is_file() for folder in journal.events(clone.folder)):
-        with contextlib.redirect_stdout(None):
-            tracking.record_finished(clone.folder)
+        recorder.record_finished(clone.folder)
         if time.monotonic() > deadline:
             return ["the journal is not empty"]
-    runs = all_runs(clone)
-    new = [run for run in runs if run.info.run_id not in runs_before]
-    events = Counter(run.data.tags.get(tracking.EVENT_TAG, "none: restored") for run in runs)
+    recorded = all_runs(clone)
+    new = [run for run in recorded if run.info.run_id not in runs_before]
+    events = Counter(run.data.tags.get(runs.EVENT_TAG, "none: restored") for run in recorded)
     problems = [f"{count} runs are of event {event}" for event, count in events.items() if count > 1]
     problems += [
         f"a run is {run.info.status}" for run in new if run.info.status not in ("FINISHED", "KILLED", "FAILED")
     ]
     model = files.sha256(clone.folder / "models/softmax.safetensors")
-    last = next(run for run in runs if run.data.tags.get(registry.MODEL_TAG) == model)
+    last = next(run for run in recorded if run.data.tags.get(registry.MODEL_TAG) == model)
     if stage in ("evaluate", "visualize") and new:
         problems.append(f"{len(new)} new runs without a new training")
     if stage in ("download", "train") and last not in new:
@@ -281,7 +281,7 @@ def wrong_runs(pipeline: Pipeline, stage: str, runs_before: set[str]) -> list[st
     statuses = {last.info.status} | {last.data.tags.get(f"status.{stage}") for stage in STAGES[1:]}
     if statuses != {"FINISHED"}:
         problems.append(f"the run of the model is {sorted(map(str, statuses))}")
-    costs = tracking.connect(clone.folder).get_metric_history(last.info.run_id, "train_cost")
+    costs = runs.connect(clone.folder).get_metric_history(last.info.run_id, "train_cost")
     if [cost.step for cost in costs] != list(range(EPOCHS)):
         problems.append(f"the run of the model has {len(costs)} costs")
     return problems
@@ -289,6 +289,6 @@ def wrong_runs(pipeline: Pipeline, stage: str, runs_before: set[str]) -> list[st
 
 def all_runs(clone: Clone) -> list[Run]:
     """MLflow's runs, the newest first."""
-    client = tracking.connect(clone.folder)
+    client = runs.connect(clone.folder)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=10_000))

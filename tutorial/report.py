@@ -1,19 +1,24 @@
-"""Each figure that the article printed beside the reproduced one, with a verdict."""
+"""Each figure that the article printed beside the reproduced one, with a verdict; and the pictures to it."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
+import article
 import numpy as np
 import torch
+from article import Comparison, RangeComparison, verdict
+from figures import learning_curve, printed_costs
+from parameters import TutorialParameters
 
-from softmax_regression import article, files, markdown
-from softmax_regression.article import Comparison, RangeComparison, verdict
-from softmax_regression.errors import exit_on_user_error
-from softmax_regression.images import ImageSet
-from softmax_regression.model import cross_entropy, cross_entropy_one_hot, softmax
-from softmax_regression.parameters import TutorialParameters
+from softmax_regression.base import files
+from softmax_regression.base.running import run
+from softmax_regression.data.images import ImageSet
+from softmax_regression.model.cost import cross_entropy, cross_entropy_one_hot
+from softmax_regression.model.softmax import softmax
+from softmax_regression.results.figures import image_grid, prediction_titles, save
+from softmax_regression.tools import markdown
 
 FOLDER = Path("tutorial")
 
@@ -21,12 +26,11 @@ FOLDER = Path("tutorial")
 def main() -> None:
     parameters = TutorialParameters.read(FOLDER / "params.yaml")
     train, test = (ImageSet.load(Path(f"data/{name}.safetensors"), "mnist") for name in ("train", "test"))
-    scratch, builtin, curve = (
-        files.read_numbers(FOLDER / f"results/{stage}.csv") for stage in ("from_scratch", "builtin", "learning_curve")
-    )
+    names = ("from_scratch", "builtin", "learning_curve")
+    scratch, builtin, curve = (files.read_numbers(FOLDER / f"results/{name}.csv") for name in names)
     models = json.loads((FOLDER / "results/from_scratch.json").read_text(encoding="utf-8"))
-    sizes = curve.pop("size").astype(int)
-    quantiles = np.quantile(list(curve.values()), [0.5, 0, 1], axis=0).T
+    sizes, accuracies = curve.pop("size").astype(int), np.stack(list(curve.values()), axis=1)
+    quantiles = np.quantile(accuracies, [0.5, 0, 1], axis=1).T
 
     probabilities = softmax(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)))
     large_logits = [1000, 999, 0]
@@ -91,6 +95,22 @@ def main() -> None:
     with files.replacing(FOLDER / "report.md") as temporary:
         temporary.write_text(report, encoding="utf-8")
 
+    images, marked = parameters.article_images, models["training"]["test_accuracy"]
+    classes, guessed = np.array(test.classes), np.array(predicted)
+    titles = prediction_titles(classes[guessed], classes[truth])
+    lines = {f"{images} test images": scratch["testing"], f"{images} training images": scratch["training"]}
+    median = {f"median of {parameters.article_seeds} seeds": builtin["median"]}
+    seeds = ("range", builtin["smallest"], builtin["largest"])
+    drawn = {
+        "labels": image_grid(train.images[:25], classes[train.labels[:25]]),
+        "predictions": image_grid(test.images[:10], titles, right=guessed == truth),
+        "from_scratch": printed_costs(dict(zip(epochs, article.COSTS_FROM_SCRATCH, strict=True)), lines),
+        "builtin": printed_costs(dict(zip(epochs, article.COSTS_BUILTIN, strict=True)), median, seeds),
+        "learning_curve": learning_curve(sizes, accuracies, {f"the article's {images} images": (images, marked)}),
+    }
+    for name, figure in drawn.items():
+        save(figure, FOLDER / f"{name}.png")
+
 
 def _side_by_side(comparisons: Iterable[Comparison]) -> str:
     rows = ((each.what, each.published, each.reproduced, verdict(each)) for each in comparisons)
@@ -98,4 +118,4 @@ def _side_by_side(comparisons: Iterable[Comparison]) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(main)
+    run(main)

@@ -1,1 +1,1 @@
-"""Softmax regression as a reproducible pipeline: plain functions, called by the scripts in stages/."""
+"""Softmax regression as a reproducible pipeline; each folder is a room, whose first line says what is in it."""

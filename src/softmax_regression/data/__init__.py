@@ -1,0 +1,1 @@
+"""What the stages read from files, checked: parameters, image sets, the model's weights."""

@@ -1,0 +1,87 @@
+"""A labelled set of images, in memory or mapped from its file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from softmax_regression.base import tensor_files
+from softmax_regression.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and what is known of them; the image size and the number of classes are read from here alone."""
+
+    images: np.ndarray
+    """uint8 [N, height, width], 0 the background and 255 the full stroke."""
+    labels: np.ndarray
+    """int64 [N], each an index into `classes`."""
+    classes: tuple[str, ...]
+    dataset: str
+    source: Mapping[str, str]
+    """The public address of each file that the images came from, with the checksum that was verified."""
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.size == 0:
+            raise UserError(f"{self.dataset}: images are {_layout(self.images)}, must be uint8 [N > 0, height, width]")
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise UserError(f"{self.dataset}: labels are {_layout(self.labels)}, must be int64 [{len(self.images)}]")
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            raise UserError(f"{self.dataset}: labels must lie between 0 and {len(self.classes) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The images as rows: uint8 [N, height * width]."""
+        return self.images.reshape(len(self), -1)
+
+    @property
+    def model_shape(self) -> tuple[int, int]:
+        """The shape of a model for these images: classes, pixels."""
+        return len(self.classes), self.pixels.shape[1]
+
+    def part(self, start: int, stop: int) -> Self:
+        """The images from `start` up to `stop`, without copying."""
+        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop])
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Copies of the images at the indices `rows`, in that order."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    def hold_out(self, share: float) -> tuple[Self, Self]:
+        """Split off the last `share` of the images (at least one, never all): the rest, and those.
+
+        The last, not random ones: the split is the same for every seed, so that runs can be compared.
+        """
+        if len(self) < 2:
+            raise UserError(f"{self.dataset}: {len(self)} image, too few to hold any out")
+        kept = len(self) - min(max(round(len(self) * share), 1), len(self) - 1)
+        return self.part(0, kept), self.part(kept, len(self))
+
+    def save(self, path: Path) -> None:
+        """Write to a safetensors file; equal sets give equal bytes."""
+        description = {"dataset": self.dataset, "classes": self.classes, "source": dict(self.source)}
+        tensor_files.write(path, {"images": self.images, "labels": self.labels}, description)
+
+    @classmethod
+    def load(cls, path: Path, wanted: str | None = None) -> Self:
+        """Map a saved set; raises UserError where the file is damaged, no image set, or not the `wanted` data set."""
+        arrays, description = tensor_files.read(path)
+        try:
+            classes, dataset, source = description["classes"], description["dataset"], description["source"]
+            if wanted and dataset != wanted:
+                raise UserError(f"holds {dataset}, must hold {wanted}: set dataset in params.yaml to {wanted}")
+            return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}: not an image set: {error} is missing or wrong") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def _layout(array: np.ndarray) -> str:
+    return f"{array.dtype} {list(array.shape)}"

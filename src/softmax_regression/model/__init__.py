@@ -1,0 +1,1 @@
+"""The model: logits, softmax and cross-entropy, and the arithmetic they stand on."""

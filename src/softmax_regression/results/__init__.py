@@ -1,0 +1,1 @@
+"""What a model is worth: figures of merit, the file of predictions, pictures."""

@@ -1,0 +1,105 @@
+"""The pictures: arrays in, matplotlib figure out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from softmax_regression.base.files import replacing
+
+BLACK, GREY, RED = "#222222", "#bbbbbb", "#c1272d"
+COLUMNS = 5
+
+
+def save(figure: Figure, path: Path, dpi: int = 100) -> None:
+    """Write a figure, whole or not at all; raises UserError where the disk refuses."""
+    with replacing(path) as temporary:
+        # Without the library's version in it, the picture changes only when what it shows does.
+        figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
+
+
+def prediction_titles(predicted: Iterable[str], actual: Iterable[str]) -> list[str]:
+    """What stands above images of the `actual` classes that a model predicts as others, or as the same."""
+    return [f"predicted {guess}\nactual {label}" for guess, label in zip(predicted, actual, strict=True)]
+
+
+def image_grid(images: np.ndarray, titles: Iterable[str], right: Iterable[bool] | None = None) -> Figure:
+    """Images [N, height, width] under their titles, in rows of five.
+
+    One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone.
+    """
+    rows = max(1, -(-len(images) // COLUMNS))  # a model without mistakes has none to draw
+    figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * rows), layout="constrained")
+    all_axes = _axes(figure, rows, COLUMNS, len(images))
+    marks = [True] * len(images) if right is None else right
+    for axes, image, title, is_right in zip(all_axes, images, titles, marks, strict=True):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(title if is_right else f"✗ {title}", fontsize=9, color=BLACK if is_right else RED)
+        _frame(axes, GREY if is_right else RED, 0.8 if is_right else 3)
+    return figure
+
+
+def weight_images(weight: np.ndarray, size: tuple[int, int], classes: Sequence[str]) -> Figure:
+    """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all."""
+    columns = min(COLUMNS, len(classes))
+    rows = -(-len(classes) // columns)
+    figure = Figure(figsize=(1.5 * columns + 1, 1.75 * rows), layout="constrained")
+    limit = float(np.abs(weight).max()) or 1.0
+    all_axes = _axes(figure, rows, columns, len(classes))
+    for axes, row, name in zip(all_axes, weight, classes, strict=True):
+        drawn = axes.imshow(row.reshape(size), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes.set_title(name, fontsize=11)
+        _frame(axes, GREY, 0.8)
+    figure.colorbar(drawn, ax=all_axes, label="weight", shrink=0.85)
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts [actual, predicted], written into each cell and shaded by their share of the row."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        color = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+    axes.set_xticks(range(len(classes)), classes, rotation=45 if max(map(len, classes)) > 3 else 0)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
+    figure.colorbar(drawn, ax=axes, label="share of the actual class")
+    return figure
+
+
+def cost_curves(costs: Mapping[str, np.ndarray]) -> Figure:
+    """Training and validation cost, and validation accuracy, over the epochs."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    cost_axes, accuracy_axes = figure.subplots(1, 2)
+    marker = "o" if len(costs["epoch"]) == 1 else ""  # a line of one point would not show
+    for name, style, label in (("train_cost", "-", "training"), ("valid_cost", "--", "validation")):
+        color = BLACK if style == "-" else RED
+        cost_axes.plot(costs["epoch"], costs[name], style, marker=marker, label=label, color=color)
+    accuracy_axes.plot(costs["epoch"], costs["valid_accuracy"], "--", marker=marker, label="validation", color=RED)
+    for axes, label in ((cost_axes, "cost (nats)"), (accuracy_axes, "accuracy")):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def _axes(figure: Figure, rows: int, columns: int, count: int) -> list[Axes]:
+    """The first `count` axes of a grid; the others are taken away."""
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.remove()
+    return grid[:count]
+
+
+def _frame(axes: Axes, color: str, width: float) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(color=color, linewidth=width)

@@ -1,0 +1,1 @@
+"""What `make` calls and nothing imports, but for the pages' tables."""

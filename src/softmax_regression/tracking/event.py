@@ -1,0 +1,114 @@
+"""What one run of a stage came to, as the stage writes it down and the recorder reads it."""
+
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from softmax_regression.base import files
+from softmax_regression.tracking.locks import is_locked
+
+ALIVE = "alive.lock"
+"""The file that a stage keeps locked while it lives."""
+SECONDS_BETWEEN_UPDATES = 10.0
+"""How often a long stage brings its event up to date, for those who watch the run in MLflow."""
+
+
+@dataclass(frozen=True)
+class EventModel:
+    """The model that an event brings, for the registry; its file lies in the event's folder `model`."""
+
+    file: str
+    size: tuple[int, int]
+    """Height and width of the images that it answers to."""
+    classes: int
+    dataset: str
+    data: str
+    """The digest of the test images' file."""
+    accuracy: float
+    """On the test images."""
+
+
+@dataclass
+class Event:
+    """One run of a stage, and what of it belongs into MLflow. Times are in milliseconds since 1970."""
+
+    folder: Path
+    stage: str
+    experiment: str
+    run_name: str
+    starts_run: bool
+    """Whether the stage trains a model, and thereby starts a run; others add to the run that trained theirs."""
+    started: int
+    ended: int | None = None
+    status: str = "RUNNING"
+    """RUNNING, FINISHED, FAILED or KILLED, as MLflow names them."""
+    model_sha256: str | None = None
+    """Which model the event is about: what the stages of one run have in common."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    """Name, value, time and step. MLflow takes an equal entry only once, so recording twice doubles nothing."""
+    inputs: list[dict[str, str]] = field(default_factory=list)
+    """Data sets that went in: name, digest, source, context."""
+    model: EventModel | None = None
+    written: float = 0.0
+    """When the event's file was last brought up to date, on the monotonic clock."""
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Note figures of one step; those that are not finite are left out, since MLflow cannot draw them."""
+        now = milliseconds()
+        self.metrics += [(name, value, now, step) for name, value in metrics.items() if math.isfinite(value)]
+        if time.monotonic() - self.written > SECONDS_BETWEEN_UPDATES:
+            self.write()
+
+    def keep(self, path: Path, folder: str = "artifacts") -> None:
+        """Copy a file for the run's artifacts."""
+        with files.replacing(self.folder / folder / path.name) as temporary:
+            shutil.copy(path, temporary)
+
+    def add_input(self, path: Path, dataset: str, source: Mapping[str, str], context: str) -> str:
+        """Note a data set that went in, `context` being training or testing; return its digest, the MD5 DVC knows."""
+        digest = files.md5(path)
+        origin = {"url": next(iter(source)), "files": dict(source)}
+        self.inputs.append({"name": dataset, "digest": digest, "source": json.dumps(origin), "context": context})
+        self.tags[f"{context}_data.sha256"] = files.sha256(path)
+        return digest
+
+    def add_model(
+        self, path: Path, example: np.ndarray, classes: int, dataset: str, data: str, accuracy: float
+    ) -> None:
+        """Bring the model itself, for the registry; `example` is two images or more that it answers to."""
+        self.keep(path, "model")
+        with files.replacing(self.folder / "model/example.npy") as temporary:
+            np.save(temporary, example)
+        height, width = example.shape[1:]
+        self.model = EventModel(path.name, (height, width), classes, dataset, data, accuracy)
+
+    def write(self) -> None:
+        """Bring the event's file up to date."""
+        values = {name: value for name, value in vars(self).items() if name not in ("folder", "written", "model")}
+        values["model"] = dataclasses.asdict(self.model) if self.model else None
+        files.write_json(self.folder / "event.json", values)
+        self.written = time.monotonic()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The event in a folder. One that is RUNNING though its stage is dead reads as KILLED."""
+        values = json.loads((folder / "event.json").read_text(encoding="utf-8"))
+        event = cls(folder, **values | {"model": EventModel(**values["model"]) if values["model"] else None})
+        if event.status == "RUNNING" and not is_locked(folder / ALIVE):
+            event.status = "KILLED"
+        return event
+
+
+def milliseconds() -> int:
+    """Now, since 1970."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,144 @@
+"""Models in MLflow: one logged model and one registered version for each distinct model, and who is champion."""
+
+import importlib.metadata
+import shutil
+import tempfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from softmax_regression.tracking import serving
+from softmax_regression.tracking.event import Event, EventModel
+
+MODEL_NAME = "softmax-regression"
+MODEL_TAG = "model.sha256"
+SERVING_MODULE = "softmax_serving"
+"""The name under which serving.py goes along with the model, which so loads where the project is not installed."""
+DATA_TAG, ACCURACY_TAG = "test_data.md5", "test_accuracy"
+
+
+def register(client: MlflowClient, run: Run, event: Event, model: EventModel) -> str:
+    """Keep the event's `model` as a logged model of the run and a registered version; decide on the champion.
+
+    Returns what was decided, and why. A model that is known already gets neither again.
+    """
+    logged = _logged_model(client, run, event, model)
+    _link(client, run.info.run_id, logged.model_id)
+    return _judge(client, _version(client, logged, run, event, model), champion_alias(model.dataset))
+
+
+def champion_alias(dataset: str) -> str:
+    """The alias of the best model: `champion` on MNIST, and one of its own on each other data set.
+
+    Accuracies compare on the same data alone; with one alias for all, whoever began with the digits would keep them.
+    """
+    return "champion" if dataset == "mnist" else f"champion-{dataset}"
+
+
+def link(client: MlflowClient, run_id: str, earlier: Run) -> None:
+    """Make the models that an earlier run has among its outputs those of another run too."""
+    for output in earlier.outputs.model_outputs if earlier.outputs else []:
+        _link(client, run_id, output.model_id)
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    # The run that logged a model has it among its outputs already, and MLflow refuses to note it twice.
+    outputs = client.get_run(run_id).outputs
+    if not outputs or model_id not in {output.model_id for output in outputs.model_outputs}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+
+
+def _logged_model(client: MlflowClient, run: Run, event: Event, model: EventModel) -> LoggedModel:
+    for known in client.search_logged_models([run.info.experiment_id], f"tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
+        if known.status == LoggedModelStatus.READY:
+            return known
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(np.uint8), (-1, *model.size))]),
+        Schema([TensorSpec(np.dtype(np.float32), (-1, model.classes))]),
+    )
+    # Model.log would create it in whatever experiment is MLflow's current one. It would also copy the run's metrics of
+    # step 0, which are costs after one epoch, and ask for each in turn: 26 requests, 9 s and more from a server that
+    # checks a password each time.
+    logged = client.create_logged_model(
+        run.info.experiment_id, MODEL_NAME, run.info.run_id, {MODEL_TAG: str(event.model_sha256)}, run.data.params
+    )
+    client.log_batch(run.info.run_id, [Metric(*metric, model_id=logged.model_id) for metric in event.metrics])
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / f"{SERVING_MODULE}.py"
+        shutil.copy(serving.__file__, code)
+        Model.log(
+            None,
+            mlflow.pyfunc,
+            model_id=logged.model_id,
+            signature=signature,
+            input_example=np.load(event.folder / "model" / "example.npy"),
+            # A loader module instead of a Python object: nothing is pickled.
+            loader_module=SERVING_MODULE,
+            data_path=str(event.folder / "model" / model.file),
+            code_paths=[str(code)],
+            # Given, since MLflow would take many seconds to find them out.
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "safetensors")],
+        )
+    return client.get_logged_model(logged.model_id)
+
+
+def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event, model: EventModel) -> ModelVersion:
+    for known in client.search_model_versions(f"name = '{MODEL_NAME}' and tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
+        return known
+    try:
+        client.create_registered_model(MODEL_NAME, description="Softmax regression: a probability for each class.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {MODEL_TAG: event.model_sha256, DATA_TAG: model.data, ACCURACY_TAG: str(model.accuracy)}
+    return client.create_model_version(
+        MODEL_NAME, f"models:/{logged.model_id}", run.info.run_id, tags, model_id=logged.model_id
+    )
+
+
+def _judge(client: MlflowClient, version: ModelVersion, alias: str) -> str:
+    """Move the alias to a version that beats the champion's test accuracy on the same data; say why, or why not."""
+    accuracy, data = float(version.tags[ACCURACY_TAG]), version.tags[DATA_TAG]
+    try:
+        champion = client.get_model_version_by_alias(MODEL_NAME, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        reason = f"version {version.version} is the first"
+    else:
+        best = float(champion.tags[ACCURACY_TAG])
+        against = f"version {champion.version}'s {best}"
+        if str(champion.version) == str(version.version):
+            return f"yes: it is version {version.version}"
+        if champion.tags[DATA_TAG] != data:
+            return f"no: version {champion.version} was tested on other data"
+        if accuracy <= best:
+            return f"no: accuracy {accuracy} does not beat {against}"
+        reason = f"accuracy {accuracy} beats {against}"
+    champion = _crown(client, version, alias)
+    if str(champion.version) == str(version.version):
+        return f"yes: {reason}"
+    return f"no: accuracy {accuracy} does not beat version {champion.version}'s {champion.tags[ACCURACY_TAG]}"
+
+
+def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVersion:
+    """Set the alias to a version, or to the best that was tested on the same data; return which it is.
+
+    Another machine may have set it since the champion was looked up, and this would undo that. So whoever sets it looks
+    at all versions after that, and sets it again where one is better: then the last to set it has set it to the best.
+    """
+    same_data = f"name = '{MODEL_NAME}' and tags.`{DATA_TAG}` = '{version.tags[DATA_TAG]}'"
+    while True:
+        client.set_registered_model_alias(MODEL_NAME, alias, version.version)
+        versions = client.search_model_versions(same_data)
+        best = max(versions, key=lambda known: (float(known.tags[ACCURACY_TAG]), -int(known.version)))
+        if str(best.version) == str(version.version):
+            return version
+        version = best

@@ -1,0 +1,1 @@
+"""Gradient descent: steps, batches, the loop; checkpoints, workers, and what is seen of them."""

@@ -1,0 +1,23 @@
+"""How far the training is: a bar on a terminal, plain lines in a log."""
+
+import math
+import sys
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from softmax_regression.training.loop import EpochRecord
+
+
+def show(epochs: Iterator[EpochRecord], total: int) -> Iterator[EpochRecord]:
+    """Pass the records on; in a log, print about twenty of them, the last one included."""
+    on_terminal = sys.stderr.isatty()
+    every = math.ceil(total / 20)
+    bar = tqdm(epochs, total=total, unit="epoch", disable=not on_terminal)
+    for record in bar:
+        line = f"cost {record.train_cost:.4f}, validation {record.valid_cost:.4f}, accuracy {record.valid_accuracy:.4f}"
+        if on_terminal:
+            bar.set_postfix_str(line)
+        elif record.epoch % every == 0 or record.epoch == total - 1:
+            print(f"epoch {record.epoch}: {line}", flush=True)
+        yield record

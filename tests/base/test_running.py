@@ -1,0 +1,107 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.base.running import STARTED_BY, run
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+def test_a_user_error_ends_with_2_and_its_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: raising(UserError("lr = -1: must be greater than 0")))
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", "error: lr = -1: must be greater than 0\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", ".journal"), "error: .journal: Permission denied\n"),
+        (ConnectionError("two\nlines"), "error: two lines\n"),
+    ],
+)
+def test_what_the_system_refuses_ends_with_2_and_one_line(
+    error: OSError, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: raising(error))
+    assert ended.value.code == 2
+    assert capsys.readouterr() == ("", line)
+
+
+def test_ctrl_c_ends_with_130_not_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: raising(KeyboardInterrupt()))
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_defect_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(lambda: raising(ZeroDivisionError()))
+
+
+def test_success_goes_on() -> None:
+    done: list[bool] = []
+    run(lambda: done.append(True))
+    assert done == [True]
+
+
+# As dvc.yaml starts a stage; what started it is a shell here, which ends after a moment.
+A_STAGE_WHOSE_STARTER_DIES = """
+exec env SOFTMAX_STARTED_BY=$PPID "$0" -c '
+import os, pathlib, time
+from softmax_regression.base.running import run
+def main():
+    pathlib.Path("pid").write_text(str(os.getpid()))
+    time.sleep(60)
+    pathlib.Path("result").touch()
+run(main)'
+"""
+
+
+def test_a_stage_ends_when_what_started_it_dies(tmp_path: Path) -> None:
+    command = ["sh", "-c", A_STAGE_WHOSE_STARTER_DIES, sys.executable]
+    starter = subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    wait_until(lambda: pid.is_file() and pid.read_text() != "")
+    stage = int(pid.read_text())
+    time.sleep(1)
+    assert is_alive(stage)
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: not is_alive(stage))
+
+
+def test_a_stage_that_outlives_its_starter_before_it_could_look_ends_too() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    script = "import time; from softmax_regression.base.running import run; run(lambda: time.sleep(60))"
+    ended = subprocess.run([sys.executable, "-c", script], env={**os.environ, STARTED_BY: str(gone.pid)}, check=False)
+    assert ended.returncode == -signal.SIGTERM
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Not gone, nor a zombie that nobody has buried yet."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

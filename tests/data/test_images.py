@@ -1,0 +1,104 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from softmax_regression.base import tensor_files
+from softmax_regression.base.errors import UserError
+from softmax_regression.data.images import ImageSet
+
+
+def test_a_saved_set_comes_back(small: ImageSet, tmp_path: Path) -> None:
+    small.save(tmp_path / "train.safetensors")
+    loaded = ImageSet.load(tmp_path / "train.safetensors")
+    np.testing.assert_array_equal(loaded.images, small.images)
+    np.testing.assert_array_equal(loaded.labels, small.labels)
+    known = ("small", ("red", "green", "blue"), {"made-up": "sha256:0"})
+    assert (loaded.dataset, loaded.classes, loaded.source) == known
+
+
+def test_equal_sets_give_equal_bytes(small: ImageSet, tmp_path: Path) -> None:
+    small.save(tmp_path / "first")
+    ImageSet.load(tmp_path / "first").save(tmp_path / "second")
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_pixels_are_the_rows_of_each_image_one_after_another(small: ImageSet) -> None:
+    assert small.pixels.shape == (23, 6)
+    np.testing.assert_array_equal(small.pixels[4], [*small.images[4, 0], *small.images[4, 1], *small.images[4, 2]])
+
+
+@pytest.mark.parametrize(("share", "held_out"), [(0.1, 2), (0.5, 12), (1e-9, 1), (0.999, 22)])
+def test_the_last_images_are_held_out_at_least_one_and_never_all(share: float, held_out: int, small: ImageSet) -> None:
+    kept, held = small.hold_out(share)
+    assert (len(kept), len(held)) == (23 - held_out, held_out)
+    np.testing.assert_array_equal(np.concatenate([kept.images, held.images]), small.images)
+    np.testing.assert_array_equal(np.concatenate([kept.labels, held.labels]), small.labels)
+    assert np.shares_memory(kept.images, small.images) and np.shares_memory(held.images, small.images)
+
+
+def test_nothing_can_be_held_out_of_one_image(small: ImageSet) -> None:
+    with pytest.raises(UserError, match="small: 1 image, too few"):
+        small.part(0, 1).hold_out(0.5)
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (np.zeros((23, 3, 2), np.float32), "float32 [23, 3, 2]"),
+        (np.zeros((23, 6), np.uint8), "uint8 [23, 6]"),
+        (np.zeros((0, 3, 2), np.uint8), "uint8 [0, 3, 2]"),
+        (np.zeros((23, 0, 2), np.uint8), "uint8 [23, 0, 2]"),
+    ],
+)
+def test_wrong_images_are_refused(images: np.ndarray, found: str, small: ImageSet) -> None:
+    with pytest.raises(UserError) as refused:
+        replace(small, images=images)
+    assert str(refused.value) == f"small: images are {found}, must be uint8 [N > 0, height, width]"
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (np.zeros(23, np.int32), "labels are int32 [23], must be int64 [23]"),
+        (np.zeros(22, np.int64), "labels are int64 [22], must be int64 [23]"),
+        (np.full(23, 3), "labels must lie between 0 and 2"),
+        (np.full(23, -1), "labels must lie between 0 and 2"),
+    ],
+)
+def test_wrong_labels_are_refused(labels: np.ndarray, reason: str, small: ImageSet) -> None:
+    with pytest.raises(UserError) as refused:
+        replace(small, labels=labels)
+    assert str(refused.value) == f"small: {reason}"
+
+
+def test_a_file_without_images_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    tensor_files.write(path, {"weight": np.zeros(2, np.float32)}, {})
+    with pytest.raises(UserError, match=r"model\.safetensors: not an image set: 'classes' is missing"):
+        ImageSet.load(path)
+
+
+def test_a_file_with_wrong_labels_is_refused_by_name(small: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "train.safetensors"
+    description = {"dataset": "small", "classes": ["a", "b"], "source": {}}
+    tensor_files.write(path, {"images": small.images, "labels": small.labels}, description)
+    with pytest.raises(UserError, match=r"train\.safetensors: small: labels must lie between 0 and 1"):
+        ImageSet.load(path)
+
+
+def test_images_are_taken_in_the_order_of_the_rows(small: ImageSet) -> None:
+    taken = small.take(np.array([7, 2]))
+    np.testing.assert_array_equal(taken.images, np.stack([small.images[7], small.images[2]]))
+    np.testing.assert_array_equal(taken.labels, [small.labels[7], small.labels[2]])
+    assert (taken.classes, taken.dataset) == (small.classes, small.dataset)
+
+
+def test_another_data_set_than_the_wanted_one_is_refused(small: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "train.safetensors"
+    small.save(path)
+    assert len(ImageSet.load(path, "small")) == len(small)
+    with pytest.raises(UserError) as refused:
+        ImageSet.load(path, "mnist")
+    assert str(refused.value) == f"{path}: holds small, must hold mnist: set dataset in params.yaml to mnist"

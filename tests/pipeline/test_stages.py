@@ -1,0 +1,127 @@
+"""What dvc.yaml and tutorial/dvc.yaml declare of each stage is what the stage uses, and no arrow runs upwards."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from clone import ROOT
+
+PACKAGE = ROOT / "src/softmax_regression"
+ROOMS = ("base", "data", "sources", "model", "training", "results", "tracking", "tools")
+"""A room imports itself and rooms to its left."""
+STAGES = {
+    (folder, name): stage
+    for folder, file in (("stages", "dvc.yaml"), ("tutorial", "tutorial/dvc.yaml"))
+    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
+SLOW_LIBRARIES = {
+    ("stages", "download"): set(),
+    ("stages", "train"): {"torch"},
+    ("stages", "evaluate"): set(),
+    ("stages", "visualize"): {"matplotlib"},
+    ("tutorial", "trainings"): {"torch"},
+    ("tutorial", "report"): {"torch", "matplotlib"},
+}
+
+LIST_MODULES = """
+import importlib, json, sys
+importlib.import_module(sys.argv[1])
+print(json.dumps([[getattr(module, "__file__", None) or "" for module in sys.modules.values()], list(sys.modules)]))
+"""
+
+
+@pytest.fixture(scope="module", params=STAGES, ids="/".join)
+def stage(request: pytest.FixtureRequest) -> tuple[tuple[str, str], set[Path], set[str]]:
+    """A stage's folder and name, the project's files it imports, and the names of all modules it imports."""
+    folder, name = request.param
+    found = subprocess.run(
+        [sys.executable, "-c", LIST_MODULES, name],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}/src:{ROOT}/{folder}"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    files, modules = json.loads(found.stdout)
+    own = {Path(file) for file in files if Path(file).is_relative_to(ROOT) and "site-packages" not in file}
+    return request.param, own, set(modules)
+
+
+def determining(files: set[Path]) -> set[Path]:
+    """The files that can change an output: not those that record what was done, nor a room's first line."""
+    return {file for file in files if "tracking" not in file.parts and file.name != "__init__.py"}
+
+
+def declared(key: tuple[str, str]) -> dict[str, set[Path]]:
+    """For each of a stage's dependencies on code, the files in it."""
+    code = [ROOT / dep for dep in STAGES[key]["deps"] if dep.startswith("src/") or dep.endswith(".py")]
+    return {str(dep.relative_to(ROOT)): set(dep.rglob("*.py")) if dep.is_dir() else {dep} for dep in code}
+
+
+def test_every_file_that_a_stage_imports_is_declared(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
+    key, files, _ = stage
+    assert determining(files) <= set().union(*declared(key).values())
+
+
+def test_everything_declared_is_imported(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
+    key, files, _ = stage
+    for name, inside in declared(key).items():
+        assert inside & files, name
+        if key[0] == "stages":  # no file whatever: an edit of one that cannot change the result would rerun the stage
+            assert determining(inside) <= files, name
+
+
+def test_no_stage_depends_on_more_than_can_be_taken_in_at_a_glance() -> None:
+    assert max(len(stage["deps"]) for (folder, _), stage in STAGES.items() if folder == "stages") <= 8
+
+
+def test_no_stage_imports_a_slow_library_it_does_not_use(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
+    key, _, modules = stage
+    assert {"torch", "torchvision", "matplotlib", "mlflow", "sklearn", "pooch"} & modules == SLOW_LIBRARIES[key]
+
+
+def imports(file: Path) -> list[list[str]]:
+    """The dotted names that a file imports, functions' own imports included."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named = [(node.module, alias) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return [name.split(".") for name in [*plain, *(f"{module}.{alias.name}" for module, alias in named)]]
+
+
+def test_the_rooms_are_those_of_the_map() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+    assert [path.name for path in PACKAGE.glob("*.py")] == ["__init__.py"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_imports_upwards(room: str) -> None:
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    if room == "tracking":
+        allowed = {"base", "tracking"}  # of what the stages pass it, files and figures, it need not know more
+    for file in (PACKAGE / room).glob("*.py"):
+        assert {names[1] for names in imports(file) if names[0] == "softmax_regression"} <= allowed, file.name
+
+
+def test_a_room_holds_modules_and_says_in_its_first_line_what_they_are() -> None:
+    for room in ROOMS:
+        (statement,) = ast.parse((PACKAGE / room / "__init__.py").read_text()).body
+        assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def test_training_and_results_know_nothing_of_mlflow_or_dvc() -> None:
+    for room in set(ROOMS) - {"tracking", "tools"}:
+        for file in (PACKAGE / room).glob("*.py"):
+            assert not {names[0] for names in imports(file)} & {"mlflow", "dvc"}, file
+
+
+def test_every_declared_parameter_is_in_its_file_and_every_one_of_those_is_declared() -> None:
+    declared = {name for (folder, _), stage in STAGES.items() if folder == "stages" for name in stage.get("params", [])}
+    assert declared == yaml.safe_load((ROOT / "params.yaml").read_text()).keys()
+
+
+def test_each_stage_is_described() -> None:
+    assert all(stage["desc"].endswith(".") for stage in STAGES.values())

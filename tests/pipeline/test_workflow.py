@@ -1,0 +1,41 @@
+"""The workflow for GitHub: what can be known of it here."""
+
+import re
+from pathlib import Path
+
+import yaml
+from clone import ROOT, Clone
+
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+STEPS = WORKFLOW["jobs"]["check"]["steps"]
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    actions = [step["uses"] for step in STEPS if "uses" in step]
+    assert len(actions) == 4
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in actions)
+
+
+def test_every_make_target_exists() -> None:
+    wanted = {target for step in STEPS for target in re.findall(r"^make ([\w-]+)$", step.get("run", ""), re.MULTILINE)}
+    declared = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert declared
+    assert wanted == {"setup", "lint", "verify", "test-all"}
+    assert wanted <= set(declared[1].split())
+
+
+def test_the_comment_shows_what_changed(trained: Clone, tmp_path: Path) -> None:
+    clone = trained.copy(tmp_path / "clone")
+    clone.make("--version")
+    comment = STEPS[-1]["run"].replace("gh pr comment", ": gh pr comment")
+    base = clone.run("git", "rev-parse", "HEAD~1").strip()
+    clone.run("bash", "-e", "-c", comment, BASE=base, NUMBER="1", RUN="https://example.org/run")
+
+    report = (clone.folder / "report.md").read_text()
+    assert "| params.yaml | dataset | mnist | digits |" in re.sub(" +", " ", report)
+    assert re.search(
+        r"^\| metrics/test.json \| accuracy \| 0\.92\d+ \| 0\.72\d+ ", re.sub(" +", " ", report), re.MULTILINE
+    )
+    before, after = re.findall(r"^  line \[(.*)\]$", report, flags=re.MULTILINE)
+    assert [len(before.split(",")), after] == [30, "0.8333333333333334,0.7430555555555556"]
+    assert "[All figures](https://example.org/run)" in report

@@ -1,0 +1,126 @@
+import io
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from softmax_regression.results.figures import (
+    confusion_matrix,
+    cost_curves,
+    image_grid,
+    weight_images,
+)
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 3), dtype=np.uint8)
+RIGHT = np.array([True, False, True, True, False, True, True])
+WEIGHT = np.random.default_rng(1).normal(-1, 2, (7, 12)).astype(np.float32)
+COUNTS = np.array([[50, 3, 0], [12, 7, 1], [0, 0, 0]])
+COSTS = {
+    "epoch": np.array([0.0, 1.0, 2.0]),
+    "train_cost": np.array([2.0, 1.0, 0.5]),
+    "valid_cost": np.array([2.1, 1.2, 0.9]),
+    "valid_accuracy": np.array([0.3, 0.7, 0.8]),
+}
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "image grid": lambda: image_grid(IMAGES, "abcdefg", right=RIGHT),
+    "empty image grid": lambda: image_grid(IMAGES[:0], ""),
+    "weights": lambda: weight_images(WEIGHT, (4, 3), "abcdefg"),
+    "confusion matrix": lambda: confusion_matrix(COUNTS, ["T-shirt", "shoe", "Ankle boot"]),
+    "cost curves": lambda: cost_curves(COSTS),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_twice_a_figure_is_the_same_picture_without_a_warning(name: str) -> None:
+    pictures = []
+    for _ in range(2):
+        figure = DRAWN[name]()
+        assert isinstance(figure, Figure)
+        file = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a letter that the font lacks, a layout that does not fit
+            figure.savefig(file, dpi=40, metadata={"Software": None})
+        pictures.append(file.getvalue())
+    assert pictures[0] == pictures[1]
+
+
+def test_an_image_grid_shows_each_image_under_its_title() -> None:
+    axes = image_grid(IMAGES, "abcdefg").axes
+    assert [each.get_title() for each in axes] == list("abcdefg")
+    for each, image in zip(axes, IMAGES, strict=True):
+        np.testing.assert_array_equal(each.images[0].get_array(), image)
+        assert each.images[0].get_clim() == (0, 255)
+
+
+def test_an_image_grid_fills_row_after_row() -> None:
+    axes = image_grid(IMAGES, "abcdefg").axes
+    places = [(spec.rowspan.start, spec.colspan.start) for spec in (each.get_subplotspec() for each in axes) if spec]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4), (1, 0), (1, 1)]
+
+
+def test_a_wrong_prediction_is_marked_by_a_cross_and_a_thick_frame_not_by_colour_alone() -> None:
+    axes = image_grid(IMAGES, "abcdefg", right=RIGHT).axes
+    assert [each.get_title() for each in axes] == ["a", "✗ b", "c", "d", "✗ e", "f", "g"]
+    widths = [each.spines["top"].get_linewidth() for each in axes]
+    assert all(width >= 3 for width, right in zip(widths, RIGHT, strict=True) if not right)
+    assert all(width <= 1 for width, right in zip(widths, RIGHT, strict=True) if right)
+
+
+def test_weights_are_drawn_in_colours_symmetric_about_0_on_one_scale() -> None:
+    figure = weight_images(WEIGHT, (4, 3), "abcdefg")
+    *axes, scale = figure.axes
+    limit = np.abs(WEIGHT).max()
+    assert [each.get_title() for each in axes] == list("abcdefg")
+    for each, row in zip(axes, WEIGHT, strict=True):
+        np.testing.assert_array_equal(each.images[0].get_array(), row.reshape(4, 3))
+        assert each.images[0].get_clim() == (-limit, limit)
+    np.testing.assert_allclose(axes[0].images[0].to_rgba(np.zeros(1))[0, :3], 0.97, atol=0.01)  # 0 is white
+    assert scale.get_ylabel() == "weight"
+
+
+def test_weights_that_are_all_0_are_white() -> None:
+    drawn = weight_images(np.zeros((2, 12), np.float32), (4, 3), "ab").axes[0].images[0]
+    np.testing.assert_allclose(drawn.to_rgba(np.zeros((4, 3)))[..., :3], 0.97, atol=0.01)
+
+
+def test_each_cell_of_the_confusion_matrix_bears_its_count() -> None:
+    axes, _ = confusion_matrix(COUNTS, ["cat", "dog", "hen"]).axes
+    written = {(int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in axes.texts}
+    assert written == {place: str(count) for place, count in np.ndenumerate(COUNTS)}
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("actual", "predicted")
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["cat", "dog", "hen"]
+
+
+def test_the_confusion_matrix_is_shaded_by_the_share_of_the_row_and_its_counts_stay_legible() -> None:
+    axes, _ = confusion_matrix(COUNTS, ["cat", "dog", "hen"]).axes
+    image = axes.images[0]
+    share = np.array([[50 / 53, 3 / 53, 0], [0.6, 0.35, 0.05], [0, 0, 0]])
+    np.testing.assert_allclose(np.asarray(image.get_array()), share)
+    for text, shade in zip(axes.texts, share.reshape(-1, 1), strict=True):
+        contrast = np.mean(to_rgb(text.get_color())) - np.mean(image.to_rgba(shade)[0, :3])
+        assert abs(contrast) > 0.4, text.get_text()
+
+
+def test_cost_curves_show_both_costs_and_the_accuracy_over_the_epochs() -> None:
+    costs, accuracy = cost_curves(COSTS).axes
+    drawn = {line.get_label(): line for line in costs.lines}
+    assert drawn.keys() == {"training", "validation"}
+    np.testing.assert_array_equal(drawn["training"].get_xydata(), np.stack([COSTS["epoch"], COSTS["train_cost"]], 1))
+    np.testing.assert_array_equal(drawn["validation"].get_xydata(), np.stack([COSTS["epoch"], COSTS["valid_cost"]], 1))
+    np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), COSTS["valid_accuracy"])
+    assert drawn["training"].get_linestyle() != drawn["validation"].get_linestyle()
+    assert (costs.get_ylabel(), accuracy.get_ylabel()) == ("cost (nats)", "accuracy")
+
+
+def test_a_single_epoch_is_seen() -> None:
+    figures = [cost_curves({name: values[:1] for name, values in COSTS.items()}) for _ in range(2)]
+    for line in figures[1].axes[0].lines:
+        line.set_visible(False)
+    pictures = [io.BytesIO() for _ in figures]
+    for figure, picture in zip(figures, pictures, strict=True):
+        figure.savefig(picture, dpi=40)
+    assert pictures[0].getvalue() != pictures[1].getvalue()

@@ -1,0 +1,197 @@
+"""MLflow's pages, as a user of `make ui` sees them in a browser."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from clone import ROOT, Clone
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PATIENCE = 60_000
+"""Milliseconds to wait for something to appear on a page, on a busy machine."""
+DRAWN = """
+    [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data)
+        .filter(trace => trace.mode?.includes('lines')).map(trace => [...trace.y])
+"""
+"""In JavaScript: the values of each curve that is drawn."""
+RATES = {"lr-0.01": 0.01, "lr-0.1": 0.1, "lr-1": 1.0}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and not os.environ.get("CI"), reason="needs a browser: apt-get install chromium"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("ui") / "clone")
+
+
+@pytest.fixture(scope="module")
+def address(clone: Clone) -> Iterator[str]:
+    """What `make ui` opens, started where no run exists yet, and the three runs made since."""
+    (clone.folder / ".venv").symlink_to(sys.prefix)
+    printed = clone.folder.parent / "printed"
+    with printed.open("w") as file:
+        process = subprocess.Popen(
+            ["make", "--old-file=.venv/installed", "ui"],
+            cwd=clone.folder,
+            env={**clone.environment, "PYTHONPATH": "src", "BROWSER": "echo opened %s"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_for("No run is recorded yet", printed, process)
+        for name, lr in RATES.items():
+            settings = [f"--set-param={setting}" for setting in ("dataset=digits", f"lr={lr}")]
+            target = [] if lr == max(RATES.values()) else ["evaluate"]
+            clone.run("dvc", "exp", "run", "--name", name, *settings, *target)
+        wait_for("opened ", printed, process)
+        yield printed.read_text().rpartition("opened ")[2].strip()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(text: str, file: Path, process: "subprocess.Popen[bytes]") -> None:
+    while text not in file.read_text():
+        assert process.poll() is None, file.read_text()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def client(clone: Clone, address: str) -> MlflowClient:
+    assert address
+    return MlflowClient(f"sqlite:///{clone.folder / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def runs(client: MlflowClient) -> dict[str, Run]:
+    experiment = client.get_experiment_by_name("softmax-regression")
+    assert experiment
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The table of runs, as one sees it who has never been there."""
+    expect.set_options(timeout=PATIENCE)
+    with browser.new_page(viewport={"width": 1280, "height": 800}) as page:
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        # MLflow greets with its assistant, and with the half of its pages that is about language models.
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Model training").click()
+        page.get_by_role("heading", name="Runs", exact=True).wait_for()
+        page.get_by_role("link", name="lr-1", exact=True).wait_for()
+        yield page
+
+
+def keep_screenshot(page: Page, name: str) -> None:
+    """Save a picture for the README, in the folder that README_SCREENSHOTS names."""
+    if folder := os.environ.get("README_SCREENSHOTS"):
+        page.wait_for_timeout(1000)  # until nothing moves or fades any more
+        page.screenshot(path=ROOT / folder / name)
+
+
+def test_the_server_listens_on_this_machine_alone(address: str) -> None:
+    port = urlsplit(address).port
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    # A server of all addresses would answer at this one, which is this machine too.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), 5)
+
+
+def test_the_table_shows_name_learning_rate_and_test_accuracy_of_each_run(page: Page, runs: dict[str, Run]) -> None:
+    page.get_by_role("button", name="Columns").click()
+    for column in ("Dataset", "Source", "Models", "lr", "test_accuracy"):
+        page.get_by_title(column, exact=True).click()
+    page.keyboard.press("Escape")
+
+    names, rates, accuracies = (
+        table_column(page, name) for name in ("attributes.`Run Name`", "params.`lr`", "metrics.`test_accuracy`")
+    )
+    shown = {name: (float(lr), float(accuracy)) for name, lr, accuracy in zip(names, rates, accuracies, strict=True)}
+    assert shown == {name: (RATES[name], runs[name].data.metrics["test_accuracy"]) for name in RATES}
+    keep_screenshot(page, "ui-runs.png")
+
+
+def table_column(page: Page, name: str) -> list[str]:
+    cells = page.locator(f'[role=gridcell][col-id="{name}"]')
+    expect(cells).to_have_count(len(RATES))
+    # The cell of a name also holds the code of its colour.
+    return [text.split()[-1] for text in cells.all_inner_texts()]
+
+
+def test_comparing_draws_the_cost_curves_of_each_run(page: Page, client: MlflowClient, runs: dict[str, Run]) -> None:
+    page.locator("label", has=page.locator("input[value=CHART]")).click()
+    page.get_by_placeholder("Search metric charts").fill("_cost")
+    curves = {
+        tuple(point.value for point in client.get_metric_history(run.info.run_id, metric))
+        for run in runs.values()
+        for metric in ("train_cost", "valid_cost")
+    }
+    assert len(curves) == 2 * len(RATES)
+    page.wait_for_function(f"new Set({DRAWN}.map(JSON.stringify)).size == {len(curves)}")
+    assert {tuple(curve) for curve in page.evaluate(DRAWN)} == curves
+    keep_screenshot(page, "ui-compare.png")
+
+
+def test_comparing_shows_the_one_parameter_that_differs(page: Page) -> None:
+    page.get_by_label("Select all runs").check()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_label("Parameters - Show diff only").click()
+    rows = page.get_by_role("table").nth(1).get_by_role("row")
+    expect(rows).to_have_count(1)
+    name, *values = rows.first.inner_text().split()
+    assert (name, sorted(map(float, values))) == ("lr", sorted(RATES.values()))
+
+
+def test_each_figure_opens_among_the_artifacts_of_a_run(page: Page, clone: Clone) -> None:
+    page.get_by_role("link", name="lr-1", exact=True).click()
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("figures", exact=True).click()
+    figures = sorted((clone.folder / "figures").glob("*.png"))
+    assert len(figures) == 6
+    for figure in figures:
+        page.get_by_text(figure.name, exact=True).click()
+        width, height = struct.unpack(">II", figure.read_bytes()[16:24])
+        picture = page.get_by_alt_text(f"figures/{figure.name}")
+        expect(picture).to_have_js_property("naturalWidth", width)
+        expect(picture).to_have_js_property("naturalHeight", height)
+
+
+def test_the_registered_model_shows_its_champion(page: Page, runs: dict[str, Run]) -> None:
+    page.get_by_role("link", name="Model registry").click()
+    page.get_by_role("dialog").get_by_label("Close").click()  # a greeting
+    page.locator('a[href$="/models/softmax-regression"]').click()
+    champion = page.get_by_role("row").filter(has_text="@ champion")
+    expect(champion).to_have_count(1)
+    expect(champion).to_contain_text(str(max(run.data.metrics["test_accuracy"] for run in runs.values())))
+    keep_screenshot(page, "ui-model.png")
