@@ -16,7 +16,7 @@ import torch
 
 from softmax_regression.base.files import write_json
 from softmax_regression.data.images import ImageSet
-from softmax_regression.model.arithmetic import fix_arithmetic
+from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training import workers
 from softmax_regression.training.loop import descend
@@ -71,7 +71,7 @@ def measured(path: Path, batch_size: int, count: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure one case, which the environment describes."""
-    fix_arithmetic()
+    set_threads()
     if int(os.environ["COUNT"]) > 1 and not workers.started_by_torchrun():
         workers.launch(int(os.environ["COUNT"]), Path(__file__))
         return
@@ -92,7 +92,7 @@ def main() -> None:
         epochs = descend(TrainingState.start(model, generator), images, recipe, share)
         times = [_timed(lambda: next(epochs)) for _ in range(REPETITIONS + 1)]
         done.set()
-        gradient = [model.weight, model.bias]
+        gradient = [torch.zeros_like(model.weight), torch.zeros_like(model.bias)]
         exchanges = [_timed(lambda: share.sum(gradient)) for _ in range(EXCHANGES)]
         found = {"epoch_s": statistics.median(times[1:]), "rss_mib": most, "sum_us": 1e6 * statistics.median(exchanges)}
         if share.is_first:

@@ -27,7 +27,7 @@ TEXT = """# More workers: what it brings
 
 Computed by `make bench` from what one and two workers with one thread each took on {images:,} images.
 
-A step of batch size B costs a worker of W its share of the images, and one exchange of the gradient, 31 kB: the first
+A step of batch size B costs a worker of W its share of the images, and one exchange of the gradient, 63 kB: the first
 worker takes in those of the W − 1 others, one after the other, and passes the sum on along a tree of ⌈log₂ W⌉ levels.
 With t for an image and h for a message, an epoch over N images takes
 
@@ -47,7 +47,7 @@ More workers stop paying where the exchange takes as long as the share, at about
 
 {limits}
 
-The exchange is bound by latency, not by its 31 kB: a batch eight times as large needs an eighth of the exchanges.
+The exchange is bound by latency, not by its 63 kB: a batch eight times as large needs an eighth of the exchanges.
 So with more workers the batch has to grow.
 
 ## What a larger batch costs

@@ -9,7 +9,7 @@ from softmax_regression.base import files, project
 from softmax_regression.base.running import run
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters, TrainingParameters
-from softmax_regression.model.arithmetic import choose_device, fix_arithmetic
+from softmax_regression.model.arithmetic import choose_device, hold_to_one_order, set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.journal import recording, unrecorded
 from softmax_regression.training import checkpoint, workers
@@ -21,13 +21,15 @@ DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safete
 
 
 def main() -> None:
-    fix_arithmetic()
     parameters = Parameters.read(Path("params.yaml"))
     if parameters.workers > 1 and not workers.started_by_torchrun():
         workers.launch(parameters.workers, Path(__file__))
         return
-    device = choose_device(parameters.device)
     recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
+    set_threads()
+    if recipe.implementation == "builtin":
+        hold_to_one_order()
+    device = choose_device(parameters.device)
     join = workers.join(device, parameters.workers)
     with join as share, recording("train") if share.is_first else unrecorded("train") as event:
         event.parameters = parameters.model_dump()
@@ -36,10 +38,10 @@ def main() -> None:
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
 
         generator = torch.Generator().manual_seed(parameters.seed)
-        model = SoftmaxRegression.random(training.model_shape, parameters.init_std, generator).to(device)
+        model = SoftmaxRegression.random(training.model_shape, parameters.init_std, generator)
         settings = parameters.model_dump(include=set(TrainingParameters.model_fields))
         saved = checkpoint.path_of(project.root(), {**settings, "device": device.type, "data": digest})
-        state = TrainingState.start(model, generator)
+        state = TrainingState.start(model.to(recipe.dtype).to(device), generator)
         records = []
         epochs = checkpoint.train_resumably(saved, state, training, validation, recipe, share)
         for record in show(epochs, recipe.epochs) if share.is_first else epochs:
@@ -47,12 +49,13 @@ def main() -> None:
             event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
 
         if share.is_first:
-            model.save(MODEL)
+            state.model.save(MODEL)
             files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
             files.write_json(Path("metrics/train.json"), records[-1])
             event.model_sha256 = files.sha256(MODEL)
             event.keep(COSTS)
-    saved.unlink(missing_ok=True)
+    if share.is_first:
+        saved.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

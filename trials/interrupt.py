@@ -260,8 +260,7 @@ def wrong_runs(pipeline: Pipeline, stage: str, runs_before: set[str]) -> list[st
     """What of MLflow's runs is not as it should be, once `make track` has had its turn."""
     clone = pipeline.clone
     deadline = time.monotonic() + 60
-    # A stage that was killed before its first word leaves a folder without an event for a minute.
-    while any((folder / "event.json").is_file() for folder in journal.events(clone.folder)):
+    while journal.events(clone.folder):
         recorder.record_finished(clone.folder)
         if time.monotonic() > deadline:
             return ["the journal is not empty"]

@@ -32,7 +32,7 @@ def main() -> None:
     sizes, accuracies = curve.pop("size").astype(int), np.stack(list(curve.values()), axis=1)
     quantiles = np.quantile(accuracies, [0.5, 0, 1], axis=1).T
 
-    probabilities = softmax(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)))
+    probabilities = softmax(torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     large_logits = [1000, 999, 0]
     example = (
         torch.tensor(article.EXAMPLE_PREDICTIONS, dtype=torch.float64).log(),
@@ -70,7 +70,7 @@ def main() -> None:
         softmax=markdown.table([f"class {n}" for n in range(5)], probabilities.numpy()),
         formulas=_side_by_side(formulas),
         large_logits=markdown.cell(large_logits),
-        large_probabilities=markdown.cell(softmax(torch.tensor(large_logits, dtype=torch.float32)).numpy()),
+        large_probabilities=markdown.cell(softmax(torch.tensor(large_logits, dtype=torch.float64)).numpy()),
         costs_from_scratch=markdown.table(
             ("epoch", "published", "on training images", "agrees", "on test images", "agrees"),
             zip(

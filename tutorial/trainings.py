@@ -12,7 +12,7 @@ from softmax_regression.base.errors import UserError
 from softmax_regression.base.running import run
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
-from softmax_regression.model.arithmetic import fix_arithmetic
+from softmax_regression.model.arithmetic import hold_to_one_order, set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.event import Event
 from softmax_regression.tracking.journal import recording
@@ -25,7 +25,8 @@ RESULTS = Path("tutorial/results")
 
 
 def main() -> None:
-    fix_arithmetic()
+    set_threads()
+    hold_to_one_order()
     parameters, tutorial = Parameters.read(Path("params.yaml")), TutorialParameters.read(Path("tutorial/params.yaml"))
     sets = {name: ImageSet.load(path, "mnist") for name, path in DATA.items()}
     epochs, count = tutorial.article_epochs, tutorial.article_images
@@ -84,7 +85,7 @@ def builtin(event: Event, images: ImageSet, init_std: float, seeds: int, recipe:
     shape = images.model_shape
     # nn.Linear draws its bias evenly from ±1/√inputs.
     models = [SoftmaxRegression.random(shape, init_std, generator, shape[1] ** -0.5) for generator in generators]
-    state = TrainingState.start(SoftmaxRegression.stack(models), generators[0])
+    state = TrainingState.start(SoftmaxRegression.stack(models).to(recipe.dtype), generators[0])
     costs = torch.stack(list(descend(state, images, recipe)))
     ranges = torch.stack([costs.amin(1), costs.median(1).values, costs.amax(1)], dim=1).tolist()
     columns = ("smallest", "median", "largest")
@@ -109,7 +110,8 @@ def learning_curve(
     def accuracy(size: int, seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
         drawn = training.take(torch.randperm(len(training), generator=generator)[:size].numpy())
-        state = TrainingState.start(SoftmaxRegression.random(training.model_shape, init_std, generator), generator)
+        model = SoftmaxRegression.random(training.model_shape, init_std, generator).to(recipe.dtype)
+        state = TrainingState.start(model, generator)
         for _ in descend(state, drawn, recipe):
             pass
         return cost_and_accuracy(state.model, test)[1]

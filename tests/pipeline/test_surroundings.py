@@ -11,6 +11,8 @@ from clone import Clone, stages_run
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from softmax_regression.tracking import journal
+
 ALONE = ["unshare", "--map-root-user", "--mount", "--net"]
 """Mounts and a network of its own, which takes no administrator."""
 
@@ -33,7 +35,7 @@ def assert_recorded(folder: Path) -> Run:
     assert run.info.status == "FINISHED"
     assert run.data.metrics.keys() >= {"train_cost", "test_accuracy"}
     assert run.data.tags["status.visualize"] == "FINISHED"
-    assert list((folder / ".journal").iterdir()) == []
+    assert journal.events(folder) == []
     return run
 
 

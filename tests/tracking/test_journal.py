@@ -15,8 +15,10 @@ import requests
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from softmax_regression.base.running import STARTED_BY
 from softmax_regression.tracking import journal
 from softmax_regression.tracking.event import Event
+from softmax_regression.tracking.handover import PROCESS
 from softmax_regression.tracking.journal import recording
 from softmax_regression.tracking.recorder import record_finished
 
@@ -215,6 +217,13 @@ def server(tmp_path: Path, new_store: Path) -> Iterator[tuple[str, int]]:
     process.wait()
 
 
+def answers(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=5).ok
+    except OSError:
+        return False
+
+
 def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], server: tuple[str, int]
 ) -> None:
@@ -232,8 +241,11 @@ def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
     assert "warning: train of run no-commit is not recorded in MLflow: " in capfd.readouterr().err
 
     os.killpg(group, signal.SIGCONT)
-    for _ in range(2):
-        record_finished(project)
+    while not answers(f"{address}/health"):
+        time.sleep(0.2)
+    for _ in range(2):  # each with connections of its own, as `make track`; those from before the server has reset
+        subprocess.run([sys.executable, "-m", "softmax_regression.tracking.recorder"], check=True)
+    client = MlflowClient(address)
     (experiment,) = client.search_experiments(filter_string="name = 'softmax-regression'")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
@@ -263,3 +275,58 @@ def test_eight_at_once_on_a_machine_without_a_store_leave_eight_complete_runs(pr
     assert sorted(run.data.params["number"] for run in found) == [str(number) for number in range(8)]
     assert all(run.data.metrics == {"train_cost": float(run.data.params["number"])} for run in found)
     assert {run.info.status for run in found} == {"FINISHED"}
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from softmax_regression.tracking.journal import recording
+with recording(sys.argv[1], None if sys.argv[1] == "train" else Path("model")) as event:
+    event.model_sha256 = "abc"
+    event.log({sys.argv[1]: 1.0})
+"""
+
+
+@pytest.fixture
+def dvc(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands for the DVC that starts the stages."""
+    process = subprocess.Popen(["sleep", "600"])
+    monkeypatch.setenv(STARTED_BY, str(process.pid))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def run_stage(name: str) -> str:
+    done = subprocess.run([sys.executable, "-c", STAGE, name], check=True, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def recorder_of(project: Path, dvc: subprocess.Popen[bytes]) -> int:
+    said = (project / ".journal" / f"recorder-{dvc.pid}").read_text().splitlines()
+    (process,) = (int(line.removeprefix(PROCESS)) for line in said if line.startswith(PROCESS))
+    return process
+
+
+def test_one_recorder_serves_all_stages_of_a_dvc_and_ends_with_it(
+    project: Path, dvc: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What Python or a library says first must not be taken for the recorder's own words.
+    monkeypatch.setenv("PYTHONWARNINGS", "no such category")
+    run_stage("train")
+    first = recorder_of(project, dvc)
+    assert "warning:" not in run_stage("evaluate")
+    assert recorder_of(project, dvc) == first
+
+    os.kill(first, signal.SIGKILL)
+    assert "warning:" not in run_stage("visualize")
+    second = recorder_of(project, dvc)
+    assert second != first
+    assert journal.events(project) == []
+    assert {name for run in runs(project) for name in run.data.metrics} == {"train", "evaluate", "visualize"}
+
+    dvc.kill()  # a zombie now, which is over as well
+    deadline = time.monotonic() + 60
+    while (project / f".journal/recorder-{dvc.pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from softmax_regression.data.images import ImageSet
+from softmax_regression.tracking import journal
 
 EPOCHS = 5
 USE_CHAMPION = """
@@ -107,7 +108,7 @@ def test_its_files_go_through_the_server(
 def test_nothing_is_kept_beside_the_code(clones: tuple[Clone, Clone]) -> None:
     for clone in clones:
         assert not list(clone.folder.glob("ml*"))
-        assert not list((clone.folder / ".journal").iterdir())
+        assert not journal.events(clone.folder)
 
 
 def test_a_second_clone_adds_its_run_and_its_better_model_becomes_the_champion(

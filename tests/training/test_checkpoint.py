@@ -108,9 +108,15 @@ def test_the_name_depends_on_all_that_determines_the_result(tmp_path: Path, monk
     names = [checkpoint.path_of(tmp_path, settings) for settings in ({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1, "seed": 0})]
     monkeypatch.setattr(torch, "__version__", "1.0")
     names.append(checkpoint.path_of(tmp_path, {"lr": 0.1}))
-    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    names.append(checkpoint.path_of(tmp_path, {"lr": 0.1}))
-    assert len(set(names)) == 5
+    for implementation, different in (("scratch", 1), ("builtin", 2)):
+        settings = {"lr": 0.1, "implementation": implementation}
+        on_machines = set()
+        for instructions in ("AVX2", "COMPATIBLE"):
+            monkeypatch.setenv("MKL_CBWR", instructions)
+            on_machines.add(checkpoint.path_of(tmp_path, settings))
+        assert len(on_machines) == different  # an exact training goes on anywhere
+        names += on_machines
+    assert len(set(names)) == 7
     assert {name.parent for name in names} == {tmp_path / ".checkpoints"}
 
 

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from softmax_regression.data import weights
+from softmax_regression.model import exact
 
-IMAGES_AT_ONCE = 512
-"""As floats 1.6 MB of MNIST, which stays in the processor's cache."""
+IMAGES_AT_ONCE = 256
+"""As float64 1.6 MB of MNIST, which stays in the processor's cache."""
+DRAWS, DRAW_BITS = 12, 24
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,22 @@ class SoftmaxRegression:
     """
 
     weight: Tensor
-    """float32 [(models,) classes, pixels]."""
+    """float64, or float32 in PyTorch's own training: [(models,) classes, pixels]."""
     bias: Tensor
-    """float32 [(models,) classes]."""
+    """Likewise [(models,) classes]."""
 
     @classmethod
     def random(
         cls, shape: tuple[int, int], init_std: float, generator: torch.Generator, bias_bound: float = 0.0
     ) -> Self:
-        """Of `shape` (classes, pixels): weights drawn from N(0, init_std²), then the bias evenly from ±bias_bound.
+        """Of `shape` (classes, pixels): weights nearly from N(0, init_std²), the bias evenly from ±bias_bound.
 
-        Drawn on the CPU, so that every device starts from the same numbers.
+        Sums of twelve even draws (Irwin and Hall), which are whole numbers and made on the CPU: the same everywhere.
         """
-        weight = torch.empty(shape).normal_(0, init_std, generator=generator)
-        return cls(weight, torch.empty(shape[0]).uniform_(-bias_bound, bias_bound, generator=generator))
+        largest = 2**DRAW_BITS
+        draws = torch.randint(0, largest + 1, (DRAWS, *shape), generator=generator).sum(0) - DRAWS // 2 * largest
+        bias = torch.randint(-largest, largest + 1, shape[:1], generator=generator)
+        return cls(draws.double() * (init_std / largest), bias.double() * (bias_bound / largest))
 
     @classmethod
     def stack(cls, models: Sequence[Self]) -> Self:
@@ -47,49 +51,32 @@ class SoftmaxRegression:
         """Weights and biases of 0 in this model's shape and on its device."""
         return type(self)(torch.zeros_like(self.weight), torch.zeros_like(self.bias))
 
-    def to(self, device: torch.device) -> Self:
-        """The model on another device."""
-        return type(self)(self.weight.to(device), self.bias.to(device))
+    def to(self, kind: torch.device | torch.dtype) -> Self:
+        """The model on another device, or of another precision."""
+        return type(self)(self.weight.to(kind), self.bias.to(kind))
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """float32 [(models,) N, classes] for scaled pixels [N, pixels]."""
-        # One product whose rows are the classes of all models: twice as fast as functional.linear (docs/speed.md).
-        rows = torch.addmm(self.bias.flatten().unsqueeze(1), self.weight.flatten(0, -2), pixels.T)
-        return rows.view(*self.bias.shape, -1).mT
+        """Exact float64 [(models,) N, classes] for whole numbers 0…255, float64 [N, pixels]."""
+        found: Tensor = exact.logits(self.weight.double(), self.bias.double(), pixels)
+        return found
 
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Logarithm of each class's probability, float32 [(models,) N, classes], for uint8 rows [N, pixels]."""
-        pixels = images.new_empty(IMAGES_AT_ONCE, images.shape[1], dtype=torch.float32)
+        """Logarithm of each class's probability, float64 [(models,) N, classes], for uint8 rows [N, pixels]."""
         parts = images.split(IMAGES_AT_ONCE)
-        return torch.cat([log_softmax(self.logits(scale(part, pixels[: len(part)]))) for part in parts], dim=-2)
+        return torch.cat([exact.log_softmax(self.logits(part.double()))[0] for part in parts], dim=-2)
 
     def save(self, path: Path) -> None:
-        """Write `weight` and `bias` to a safetensors file; equal models give equal bytes."""
-        weights.write(path, self.weight.cpu().numpy(), self.bias.cpu().numpy())
+        """Write `weight` and `bias`, rounded to float32, to a safetensors file; equal models give equal bytes."""
+        weights.write(path, self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy())
 
     @classmethod
     def load(cls, path: Path, shape: tuple[int, int] | None = None) -> Self:
         """Read a saved model; raises UserError where the file is none, or none of `shape` (classes, pixels)."""
         weight, bias = weights.read(path, shape)
-        return cls(torch.from_numpy(weight), torch.from_numpy(bias))
-
-
-def scale(images: Tensor, out: Tensor | None = None) -> Tensor:
-    """uint8 pixels 0…255 as float32 0…1, as torchvision's ToTensor scales them."""
-    # torch.div(images, 255, out=out) first makes a float copy of its own, in memory that may be fresh each time.
-    return (images.float() if out is None else out.copy_(images)).div_(255)
-
-
-def log_softmax(logits: Tensor) -> Tensor:
-    """Logarithm of the softmax over the last dimension.
-
-    Subtracting the largest logit first changes nothing in exact arithmetic and keeps exp from
-    overflowing, which in float32 it does above 88 (Goodfellow, Bengio, Courville, Deep Learning, 4.1).
-    """
-    shifted = logits - logits.amax(-1, keepdim=True)
-    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+        return cls(torch.from_numpy(weight).double(), torch.from_numpy(bias).double())
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """Probabilities over the last dimension: exponentiate, divide by the sum."""
-    return log_softmax(logits).exp()
+    """Probabilities over the last dimension, float64."""
+    found: Tensor = exact.log_softmax(logits.double())[1]
+    return found

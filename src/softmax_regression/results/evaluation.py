@@ -1,5 +1,6 @@
-"""What a model predicts, how good that is, and the file with a line for each prediction."""
+"""How good a model's predictions are, and the file with a line for each of them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,34 +33,18 @@ class Evaluation:
     """For each class: of the images that are it, the share predicted as it; 0 where there are none."""
 
 
-def log_probabilities(weight: np.ndarray, bias: np.ndarray, images: ImageSet) -> np.ndarray:
-    """Logarithm of each class's probability, float64 [N, classes]; weight [classes, pixels] for pixels from 0 to 1.
-
-    With numpy, as torch takes longer to import than this takes. In float64 a sum over the pixels, whole numbers of 8
-    bits, needs no rounding where the weights are multiples of 2^-34 of the largest; so it is the same on every machine.
-    """
-    _, exponent = np.frexp(np.abs(weight).max())
-    grid = np.ldexp(1.0, 34 - exponent)
-    sums = images.pixels.astype(np.float64) @ np.rint(weight * grid).T
-    logits = sums / (255 * grid) + bias
-    # Without the largest logit, exp cannot overflow.
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
-
-
-def evaluate(log_probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Evaluate float log-probabilities [N, classes] against int64 labels [N]; raises UserError where some are NaN."""
-    log_probabilities = log_probabilities.astype(np.float64)
+def evaluate(log_probabilities: np.ndarray, probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """Evaluate float64 predictions [N, classes] against int64 labels [N]; raises UserError where some are NaN."""
     if np.isnan(log_probabilities).any():
         raise UserError("some probabilities are not numbers: the model's weights are too large for these images")
-    predicted = log_probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     counts = confusion_counts(labels, predicted, log_probabilities.shape[1])
     right = counts.diagonal()
     return Evaluation(
-        cost=float(-log_probabilities[np.arange(len(labels)), labels].mean()),
+        # math.fsum rounds once, whatever the order; np.sum does not add in the same one everywhere.
+        cost=math.fsum(-log_probabilities[np.arange(len(labels)), labels]) / len(labels),
         accuracy=float(right.sum() / len(labels)),
-        calibration_error=calibration_error(np.exp(log_probabilities.max(axis=1)), predicted == labels),
+        calibration_error=calibration_error(probabilities.max(axis=1), predicted == labels),
         precision=(right / np.maximum(counts.sum(axis=0), 1)).tolist(),
         recall=(right / np.maximum(counts.sum(axis=1), 1)).tolist(),
     )
@@ -74,7 +59,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error (Guo et al., 2017, eq. 3) of predictions [N], right or wrong."""
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return math.fsum(np.abs(gaps)) / len(confidence)
 
 
 def most_confident_mistakes(right: np.ndarray, probability: np.ndarray, count: int) -> np.ndarray:
@@ -83,10 +68,10 @@ def most_confident_mistakes(right: np.ndarray, probability: np.ndarray, count: i
     return wrong[np.argsort(-probability[wrong], kind="stable")][:count]
 
 
-def write_predictions(path: Path, log_probabilities: np.ndarray, images: ImageSet) -> None:
-    """Write what log-probabilities [N, classes] predict for N images, by the names of the classes."""
+def write_predictions(path: Path, probabilities: np.ndarray, images: ImageSet) -> None:
+    """Write what probabilities [N, classes] predict for N images, by the names of the classes."""
     names = np.array(images.classes)
-    predicted, probability = log_probabilities.argmax(axis=1), np.exp(log_probabilities.max(axis=1))
+    predicted, probability = probabilities.argmax(axis=1), probabilities.max(axis=1)
     columns = (range(len(images)), names[images.labels], names[predicted], probability.round(6).astype(str))
     files.write_csv(path, PREDICTION_COLUMNS, zip(*columns, strict=True))
 

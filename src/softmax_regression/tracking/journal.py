@@ -19,11 +19,12 @@ from pathlib import Path
 from softmax_regression.base import files, project
 from softmax_regression.base.running import STARTED_BY
 from softmax_regression.tracking.event import ALIVE, Event, milliseconds
-from softmax_regression.tracking.handover import Recorder
+from softmax_regression.tracking.handover import Handover
 from softmax_regression.tracking.locks import locked
 from softmax_regression.tracking.store import is_remote
 
 EXPERIMENT = "softmax-regression"
+DRAFT = "new-"
 KEPT_WITH_EVERY_RUN = ("params.yaml", "dvc.lock", "requirements.lock")
 
 
@@ -38,16 +39,19 @@ def recording(
     """
     root, starter = project.root(), os.environ.get(STARTED_BY)
     folder = root / ".journal" / f"{time.time_ns()}-{starter or 0}-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    event = Event(folder, stage, experiment, run_name or _run_name(), model is None, milliseconds())
+    # Under its own name only once it is whole and locked: whoever sees an event sees what it says and whether it lives.
+    draft = folder.with_name(f"{DRAFT}{folder.name}")
+    draft.mkdir(parents=True)
+    event = Event(draft, stage, experiment, run_name or _run_name(), model is None, milliseconds())
     event.tags = _circumstances()
     event.model_sha256 = files.sha256(model) if model and model.is_file() else None
     for path in filter(Path.is_file, map(Path, KEPT_WITH_EVERY_RUN)):
         event.keep(path)
-    with locked(folder / ALIVE):
+    with locked(draft / ALIVE):
         event.write()
-        recorder = Recorder(starter, folder)
-        recorder.ensure()
+        event.folder = draft.rename(folder)
+        handover = Handover(starter, folder)
+        handover.ensure()
         try:
             yield event
             event.status = "FINISHED"
@@ -58,7 +62,7 @@ def recording(
         finally:
             event.ended = milliseconds()
             event.write()
-            if reason := recorder.wait(is_remote(root)):
+            if reason := handover.wait(is_remote(root)):
                 print(
                     f"warning: {stage} of run {event.run_name} is not recorded in MLflow: {reason}. "
                     "`make track` records it once MLflow can be reached",

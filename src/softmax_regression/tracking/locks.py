@@ -15,7 +15,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str]) -> bool:
     """Lock an open file until it and all that inherited it are closed; return whether nobody else had."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

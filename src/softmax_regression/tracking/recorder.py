@@ -6,11 +6,11 @@ Started by a stage, with the log that handover.py describes; without one, as `ma
 import contextlib
 import functools
 import logging
-import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from softmax_regression.base.errors import one_line
 from softmax_regression.tracking import journal, runs
 from softmax_regression.tracking.event import ALIVE, Event
 from softmax_regression.tracking.handover import ANSWERED, READY
-from softmax_regression.tracking.locks import is_locked, lock
+from softmax_regression.tracking.locks import is_locked, try_lock
 from softmax_regression.tracking.store import tracking_uri
 
 SECONDS_BETWEEN_LOOKS = 0.02
@@ -30,8 +30,9 @@ def main() -> None:
     """Record what one DVC's stages do, or all that is left over."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     root = project.root()
+    _sweep(root)
     if len(sys.argv) > 1:
-        print(f"{READY}{os.getpid()}", flush=True)
+        print(READY, flush=True)
         log = Path(sys.argv[1])
         serve(log.name.removeprefix("recorder-"), root)
         log.unlink(missing_ok=True)
@@ -44,19 +45,20 @@ def serve(key: str, root: Path) -> None:
 
     While a stage trains, its run is brought up to date; what is finished, left from before too, has its turn after.
     """
-    dvc = psutil.Process(int(key)) if key.isdigit() and psutil.pid_exists(int(key)) else None
-    shown = None
+    try:
+        dvc = psutil.Process(int(key)) if key.isdigit() else None
+    except psutil.NoSuchProcess:
+        dvc = None
+    shown: dict[Path, tuple[str, Event]] = {}
     while True:
         # Before the look: a stage that ends just now is then still seen.
-        over = dvc is None or not dvc.is_running()
+        over = dvc is None or not dvc.is_running() or dvc.status() == psutil.STATUS_ZOMBIE
         working = [event for folder in journal.events(root) if _is_own(folder, key) and (event := _at_work(folder))]
         for event in working:
-            if event.starts_run and event is not shown:
+            if event.starts_run and shown.get(event.folder, ("", None))[1] is not event:
                 # Whatever fails now is tried again when the stage is done, and only then worth a warning.
                 with contextlib.suppress(Exception):
-                    runs.record(runs.connect(root), event, root)
-                    print(ANSWERED, flush=True)
-                shown = event
+                    _show(event, root, shown)
         if not working:
             record_finished(root, key)
             if over:
@@ -64,28 +66,55 @@ def serve(key: str, root: Path) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def record_finished(root: Path, key: str = "", say: Callable[[str], object] = str) -> None:
+def _show(event: Event, root: Path, shown: dict[Path, tuple[str, Event]]) -> None:
+    """Bring the run of a training at work up to date; all of it the first time, then the metrics."""
+    run_id, _ = shown.get(event.folder, ("", event))
+    shown[event.folder] = (run_id, event)
+    client = runs.connect(root)
+    print(ANSWERED, flush=True)
+    with _taken(event.folder) as now:
+        if now and now.status == "RUNNING":
+            if run_id:
+                runs.log_metrics(client, run_id, now)
+            else:
+                shown[event.folder] = (runs.record(client, now, root), event)
+
+
+def record_finished(root: Path, key: str = "", say: Callable[[str], object] = lambda _: None) -> None:
     """Record the events of stages that are over, the oldest first, and remove them; `say` a line for each.
 
     An event is its own recorder's while its stage lives, and anybody's after. Exits with a reason at the first one that
     MLflow does not take: later ones may build on it.
     """
-    folders = [each for each in journal.events(root) if _is_own(each, key) or not is_locked(each / ALIVE)]
-    if not (folders := [folder for folder in folders if _has_word(folder)]):
-        return
+    client = None
     try:
-        client = runs.connect(root)
-        if key:
-            print(ANSWERED, flush=True)
-        for folder in folders:
-            # Another process may have recorded it by now.
-            with contextlib.suppress(FileNotFoundError), (folder / "recording.lock").open("a") as file:
-                if lock(file) and (event := Event.read(folder)).status != "RUNNING":
-                    run_id = runs.record(client, event, root)
-                    shutil.rmtree(folder)
-                    say(f"{event.stage} of run {event.run_name}, {event.status}: recorded in run {run_id}")
+        for folder in journal.events(root):
+            if not _is_own(folder, key) and is_locked(folder / ALIVE):
+                continue
+            with _taken(folder) as event:
+                if event is None or event.status == "RUNNING":
+                    continue
+                if client is None:
+                    client = runs.connect(root)
+                    if key:
+                        print(ANSWERED, flush=True)
+                run_id = runs.record(client, event, root)
+                # Renamed first: a lock that another recorder opens in a folder half removed would come back to life.
+                shutil.rmtree(folder.rename(folder.with_name(f"{journal.DRAFT}{folder.name}")))
+                say(f"{event.stage} of run {event.run_name}, {event.status}: recorded in run {run_id}")
     except Exception as error:  # MLflow lets those of its database and network libraries through
         sys.exit(f"{tracking_uri(root)}: {one_line(error, 200)}")
+
+
+@contextmanager
+def _taken(folder: Path) -> Iterator[Event | None]:
+    """The event in a folder, for this recorder alone; None where another has it, or has recorded it by now."""
+    with contextlib.ExitStack() as stack:
+        event = None
+        with contextlib.suppress(FileNotFoundError):
+            if try_lock(stack.enter_context((folder / "recording.lock").open("a"))):
+                event = Event.read(folder)
+        yield event
 
 
 def _is_own(folder: Path, key: str) -> bool:
@@ -96,22 +125,24 @@ def _at_work(folder: Path) -> Event | None:
     """The event in a folder if its stage is at work; the same one until the stage writes it anew."""
     with contextlib.suppress(FileNotFoundError):
         if is_locked(folder / ALIVE):
-            event = _read(folder, (folder / "event.json").stat().st_mtime_ns)
+            written = (folder / "event.json").stat()
+            event = _read(folder, written.st_ino, written.st_mtime_ns)
             return event if event.status == "RUNNING" else None
     return None
 
 
 @functools.lru_cache(maxsize=8)
-def _read(folder: Path, written: int) -> Event:  # noqa: ARG001
+def _read(folder: Path, *_: int) -> Event:
     return Event.read(folder)
 
 
-def _has_word(folder: Path) -> bool:
-    """Whether there is an event in a folder; a stage that has not written one within a minute has died before."""
-    there = (folder / "event.json").exists()
-    if not there and time.time_ns() - int(folder.name.split("-")[0]) > 60e9:
-        shutil.rmtree(folder, ignore_errors=True)
-    return there
+def _sweep(root: Path) -> None:
+    """Remove what stages and recorders that were killed have left an hour ago: half an event, a log."""
+    for left in [*(root / ".journal").glob(f"{journal.DRAFT}*"), *(root / ".journal").glob("recorder-*")]:
+        with contextlib.suppress(FileNotFoundError):
+            old = time.time() - left.stat().st_mtime > 3600
+            if old and not is_locked(left / ALIVE if left.is_dir() else left):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 if __name__ == "__main__":

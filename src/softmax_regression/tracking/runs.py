@@ -37,7 +37,7 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
         return "none"
     run_id: str = run.info.run_id
 
-    _log_metrics(client, run_id, event)
+    log_metrics(client, run_id, event)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])
     client.log_inputs(run_id, [_dataset_input(**given) for given in event.inputs])
     if (event.folder / "artifacts").is_dir():
@@ -121,11 +121,15 @@ def _create_run(client: MlflowClient, experiment_id: str, event: Event) -> Run |
     """A new run. A model that no run knows was restored from a cache or a remote; no model, nothing to tell."""
     if not event.starts_run and event.model_sha256 is None:
         return None
-    tags = {EVENT_TAG: event.folder.name} if event.starts_run else {"restored": "true"}
+    tags = (
+        {EVENT_TAG: event.folder.name}
+        if event.starts_run
+        else {"restored": "true", registry.MODEL_TAG: str(event.model_sha256)}
+    )
     return client.create_run(experiment_id, event.started, tags, event.run_name)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
+def log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
     """Log the metrics that this store does not have yet; a file in the event's folder remembers how many it has."""
     memory = event.folder / "recorded"
     count, _, store = memory.read_text().partition(" ") if memory.exists() else ("0", "", "")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from softmax_regression.model.softmax import scale
 from softmax_regression.training.share import ALONE, Share
 
 WHOLE_BYTES = 512 * 2**20
@@ -19,37 +18,42 @@ PART_BYTES = 64 * 2**20
 """A little more than MNIST; larger ones no cache holds (docs/speed.md)."""
 BLOCK_IMAGES = 4096
 """About 3 MB of MNIST a read."""
-CHUNK_IMAGES = 1024
-"""As floats 3 MB of MNIST, which the cache holds (docs/speed.md)."""
+CHUNK_IMAGES = 256
+"""As float64 1.6 MB of MNIST, which the cache holds (docs/speed.md)."""
 
 
 class Batch(NamedTuple):
     """What a step works on."""
 
     chunks: Iterator[tuple[Tensor, Tensor]]
-    """This worker's part, once: scaled pixels float32 [n, pixels], valid until the next chunk, and labels int64 [n]."""
+    """This worker's part, once: pixels 0…255 as floats [n, pixels], valid until the next one, and labels int64 [n]."""
     size: int
     """Of the whole batch."""
 
 
 def batches(
-    images: Tensor, labels: Tensor, batch_size: int, generator: torch.Generator, share: Share = ALONE
+    images: Tensor,
+    labels: Tensor,
+    batch_size: int,
+    generator: torch.Generator,
+    share: Share = ALONE,
+    dtype: torch.dtype = torch.float64,
 ) -> Iterator[Batch]:
-    """One epoch, for images uint8 [N, pixels] and labels int64 [N].
+    """One epoch, for images uint8 [N, pixels] and labels int64 [N]; the pixels come as `dtype`.
 
     The batches are the same for every worker; the chunks are of its share, of which alone it reads the images. A batch
-    that holds all images is not shuffled. The rows are gathered as bytes and scaled after: a float copy of all images
-    is four times as large and no faster.
+    that holds all images is not shuffled. The rows are gathered as bytes and made floats after: a float copy of all
+    images is eight times as large and no faster.
     """
     # The same memory for every chunk: what fresh memory takes is up to the allocator.
     gathered = images.new_empty(min(batch_size, CHUNK_IMAGES), images.shape[1])
-    scaled = torch.empty_like(gathered, dtype=torch.float32)
+    floats = torch.empty_like(gathered, dtype=dtype)
 
     def chunks(part_images: Tensor, part_labels: Tensor, batch: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in batch.split(CHUNK_IMAGES):
             # Not images[rows], which takes six times as long.
             torch.index_select(part_images, 0, rows, out=gathered[: len(rows)])
-            yield scale(gathered[: len(rows)], scaled[: len(rows)]), part_labels.index_select(0, rows)
+            yield floats[: len(rows)].copy_(gathered[: len(rows)]), part_labels.index_select(0, rows)
 
     for part_images, part_labels, part in _parts(images, labels, batch_size, generator, share):
         for rows, size in part:

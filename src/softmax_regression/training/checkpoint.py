@@ -29,7 +29,7 @@ PACKAGE = Path(__file__).parents[1]
 ROOMS = ("base", "data", "model", "training")
 """The rooms whose code determines the result."""
 ARITHMETIC = (*arithmetic.SETTINGS, "MKL_ENABLE_INSTRUCTIONS")
-"""The settings from outside that change its last digits."""
+"""The settings from outside that change the last digits of PyTorch's own training, and none of an exact one."""
 
 
 def path_of(root: Path, settings: Mapping[str, object]) -> Path:
@@ -37,7 +37,9 @@ def path_of(root: Path, settings: Mapping[str, object]) -> Path:
     sources = {
         str(file.relative_to(PACKAGE)): files.sha256(file) for room in ROOMS for file in PACKAGE.glob(f"{room}/**/*.py")
     }
-    machine = [torch.backends.cpu.get_cpu_capability(), *(os.environ.get(name) for name in ARITHMETIC)]
+    machine: list[str | None] = []
+    if settings.get("implementation") == "builtin":
+        machine = [torch.backends.cpu.get_cpu_capability(), *(os.environ.get(name) for name in ARITHMETIC)]
     key = json.dumps([settings, torch.__version__, machine, sources], sort_keys=True)
     return root / ".checkpoints" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 

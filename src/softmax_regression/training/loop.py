@@ -9,6 +9,7 @@ from torch import Tensor
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
+from softmax_regression.model import exact
 from softmax_regression.model.cost import cross_entropy
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training.batches import batches
@@ -35,7 +36,7 @@ def train(
 ) -> Iterator[EpochRecord]:
     """Train as `descend` does; yield a record after each epoch.
 
-    Raises UserError once the cost is no longer finite.
+    Raises UserError once the cost is no longer finite, or too large to be summed exactly.
     """
     for train_cost in descend(state, training, recipe, share):
         # The first worker measures; the others learn of it, so that all of them stop or none.
@@ -43,13 +44,14 @@ def train(
         figures = torch.tensor(measured, dtype=torch.float64)
         share.broadcast([figures])
         record = EpochRecord(state.epochs_done - 1, train_cost.item(), *figures.tolist())
-        if not math.isfinite(record.train_cost + record.valid_cost):
+        beyond = state.model.weight.abs().max() >= exact.LARGEST_WEIGHT
+        if beyond or not math.isfinite(record.train_cost + record.valid_cost):
             raise UserError(f"epoch {record.epoch}: the cost is no longer finite with lr = {recipe.lr}; lower it")
         yield record
 
 
 def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Share = ALONE) -> Iterator[Tensor]:
-    """Train the state's model, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)] there.
+    """Train the state's model, on the device it is on; yield each epoch's mean cost in nats, float64 [(models)].
 
     A cost is taken before its batch's update. The images are shuffled afresh each epoch. With a `share`, every worker
     must be given the same; all end with the same model.
@@ -61,12 +63,12 @@ def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Sha
     while state.epochs_done < recipe.epochs:
         # Summed on the device in float64: reading each cost back would wait for the device at every step.
         cost_sum = torch.zeros(state.model.bias.shape[:-1], dtype=torch.float64, device=device)
-        epoch = batches(images, labels, recipe.batch_size, state.generator, share)
+        epoch = batches(images, labels, recipe.batch_size, state.generator, share, recipe.dtype)
         for taken, batch in enumerate(epoch, start=state.epochs_done * steps_an_epoch):
             rate = learning_rate(recipe.lr, recipe.lr_schedule, taken / (recipe.epochs * steps_an_epoch))
-            cost_sum.add_(step(batch, rate), alpha=batch.size)
+            cost_sum += step(batch, rate)
         state.epochs_done += 1
-        yield cost_sum / len(labels)
+        yield cost_sum.cpu() / len(labels)
 
 
 def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float, float]:
@@ -74,5 +76,5 @@ def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float
     device = model.weight.device
     labels = torch.from_numpy(images.labels).to(device)
     log_probabilities = model.log_probabilities(torch.from_numpy(images.pixels).to(device))
-    accuracy = (log_probabilities.argmax(-1) == labels).double().mean()
-    return cross_entropy(log_probabilities, labels).item(), accuracy.item()
+    right = (log_probabilities.argmax(-1) == labels).sum()
+    return cross_entropy(log_probabilities, labels).item(), right.item() / len(labels)

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -16,6 +18,11 @@ class Recipe:
     momentum: float
     weight_decay: float
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the implementation computes: exact sums in float64, PyTorch's own parts in float32."""
+        return torch.float64 if self.implementation == "scratch" else torch.float32
+
 
 def learning_rate(lr: float, schedule: str, progress: float) -> float:
     """The learning rate after a share `progress` of all steps, 0 to 1 (cosine: Loshchilov and Hutter, SGDR, eq. 5)."""
@@ -23,6 +30,16 @@ def learning_rate(lr: float, schedule: str, progress: float) -> float:
         case "linear":
             return lr * (1 - progress)
         case "cosine":
-            return lr * ((1 + math.cos(math.pi * progress)) / 2)
+            return lr * ((1 + _cosine_of_half_turns(progress)) / 2)
         case _:
             return lr
+
+
+def _cosine_of_half_turns(turns: float) -> float:
+    """cos(π · turns) for 0 to 1, as −sin(π · (turns − ½)) by its series: the C library has its own last digit."""
+    x = math.pi * (turns - 0.5)
+    term = total = x
+    for k in range(2, 24, 2):
+        term *= -x * x / (k * (k + 1))
+        total += term
+    return -total
