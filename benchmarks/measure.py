@@ -24,7 +24,7 @@ from float32_step import float32_step
 from sklearn.linear_model import LogisticRegression
 
 from softmax_regression.data.images import ImageSet
-from softmax_regression.model.arithmetic import hold_to_one_order, set_threads
+from softmax_regression.model.arithmetic import hold_to_one_order
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training import steps
 from softmax_regression.training.loop import cost_and_accuracy, descend, train
@@ -46,7 +46,6 @@ def main() -> None:
     """Measure everything and write the results."""
     warnings.simplefilter("ignore")  # scikit-learn's, of not having converged: that is the point
     training, test = (ImageSet.load(ROOT / f"data/{name}.safetensors") for name in ("train", "test"))
-    set_threads()
     hold_to_one_order()  # for `builtin`; the exact step is the same in any
     figures = {"threads": float(torch.get_num_threads())}
     parts = (epochs(training), reaching(training, test), prediction(), pipeline(), growth.growth(training))

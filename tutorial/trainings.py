@@ -12,7 +12,7 @@ from softmax_regression.base.errors import UserError
 from softmax_regression.base.running import run
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
-from softmax_regression.model.arithmetic import hold_to_one_order, set_threads
+from softmax_regression.model.arithmetic import hold_to_one_order
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.event import Event
 from softmax_regression.tracking.journal import recording
@@ -25,7 +25,6 @@ RESULTS = Path("tutorial/results")
 
 
 def main() -> None:
-    set_threads()
     hold_to_one_order()
     parameters, tutorial = Parameters.read(Path("params.yaml")), TutorialParameters.read(Path("tutorial/params.yaml"))
     sets = {name: ImageSet.load(path, "mnist") for name, path in DATA.items()}

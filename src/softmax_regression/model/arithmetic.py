@@ -2,7 +2,6 @@
 
 import os
 
-import threadpoolctl
 import torch
 
 from softmax_regression.base.errors import UserError
@@ -15,13 +14,12 @@ SETTINGS = {
 
 
 def set_threads() -> None:
-    """Let torch and numpy compute on one thread, or as many as OMP_NUM_THREADS says, which changes no exact byte.
+    """Let torch, and numpy after it, compute on one thread or as many as OMP_NUM_THREADS says: no exact byte changes.
 
     Two threads wait for each other in every small product, all the more beside another busy process (docs/speed.md).
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-    threadpoolctl.threadpool_limits(torch.get_num_threads(), user_api="blas")  # numpy's
 
 
 def hold_to_one_order() -> None:

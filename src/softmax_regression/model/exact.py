@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
 from softmax_regression.base.errors import UserError
 
@@ -89,8 +90,13 @@ def product(left: Array, right: Array) -> Array:
 
 @functools.cache
 def _numpy_multiplies_faster() -> bool:
-    """Tried once, on the two products of a step over 256 images of MNIST."""
+    """Tried once, on the two products of a step over 256 images of MNIST, and with torch's number of threads.
+
+    With as many as numpy takes by itself, an epoch beside busy cores took ten times as long.
+    """
     import torch
+
+    threadpoolctl.threadpool_limits(torch.get_num_threads(), user_api="blas")
 
     def seconds(weight: Array, error: Array, pixels: Array) -> float:
         return min(timeit.repeat(lambda: (weight @ pixels.T, error @ pixels), number=1, repeat=20))
