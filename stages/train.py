@@ -25,7 +25,7 @@ def main() -> None:
     if parameters.workers > 1 and not workers.started_by_torchrun():
         workers.launch(parameters.workers, Path(__file__))
         return
-    recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
+    recipe = Recipe.of(vars(parameters))
     set_threads()
     if recipe.implementation == "builtin":
         hold_to_one_order()

@@ -16,7 +16,7 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.model import exact
 from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
-from softmax_regression.training import batches, checkpoint, workers
+from softmax_regression.training import checkpoint, workers
 from softmax_regression.training.recipe import Recipe
 from softmax_regression.training.state import TrainingState
 
@@ -41,7 +41,7 @@ def main() -> None:
     if count > 1 and not workers.started_by_torchrun():
         workers.launch(count, Path(__file__))
         return
-    batches.CHUNK_IMAGES = setting["CHUNK"] or batches.CHUNK_IMAGES
+    exact.CHUNK_IMAGES = setting["CHUNK"] or exact.CHUNK_IMAGES
     training, validation = ImageSet.load(Path(os.environ["IMAGES"])).hold_out(VALIDATION)
     with workers.join(torch.device("cpu"), count) as share, tempfile.TemporaryDirectory() as folder:
         saved, state = Path(folder) / "state.safetensors", begin(training, setting["STACK"])

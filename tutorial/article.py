@@ -48,8 +48,7 @@ class Comparison:
     @property
     def agrees(self) -> np.ndarray:
         """Which are equal once rounded to six decimals, as many as the article printed: bool [N]."""
-        equal: np.ndarray = np.round(self.published, 6) == np.round(self.reproduced, 6)
-        return equal
+        return np.round(self.published, 6) == np.round(self.reproduced, 6)
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ class RangeComparison:
     def agrees(self) -> np.ndarray:
         """Which lie in the range, its ends included: bool [N]."""
         published = np.array(self.published)
-        inside: np.ndarray = (self.smallest <= published) & (published <= self.largest)
-        return inside
+        return (self.smallest <= published) & (published <= self.largest)
 
 
 def verdict(comparison: Comparison | RangeComparison) -> str:

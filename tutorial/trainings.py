@@ -42,7 +42,7 @@ def main() -> None:
         builtin(event, sets["training"].part(0, count), tutorial.article_init_std, tutorial.article_seeds, recipe)
     with recording("learning_curve", experiment="tutorial", run_name="learning curve") as event:
         note_inputs(event, sets)
-        recipe = Recipe(**parameters.model_dump(include={field.name for field in dataclasses.fields(Recipe)}))
+        recipe = Recipe.of(vars(parameters))
         sizes, seeds = tutorial.curve_sizes, tutorial.curve_seeds
         event.parameters = {**vars(recipe), "init_std": parameters.init_std, "sizes": sizes, "seeds": seeds}
         curve = learning_curve(sets["training"], sets["testing"], sizes, seeds, parameters.init_std, recipe)

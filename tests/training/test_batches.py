@@ -5,6 +5,7 @@ from itertools import chain
 import pytest
 import torch
 
+from softmax_regression.model import exact
 from softmax_regression.training import batches as module
 from softmax_regression.training.batches import batches
 from softmax_regression.training.share import ALONE, Share
@@ -21,7 +22,7 @@ def order(batch_size: int, seed: int = 0, count: int = COUNT, share: Share = ALO
     for chunks, size in batches(IMAGES[:count], LABELS[:count], batch_size, generator, share):
         batch = []
         for pixels, labels in chunks:
-            assert len(labels) <= module.CHUNK_IMAGES
+            assert len(labels) <= exact.CHUNK_IMAGES
             assert pixels.equal(IMAGES[labels].double())
             batch += labels.tolist()
         assert size == len(batch) or share.workers > 1
@@ -31,7 +32,7 @@ def order(batch_size: int, seed: int = 0, count: int = COUNT, share: Share = ALO
 
 @pytest.fixture(params=["all at once", "in parts"])
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(module, "CHUNK_IMAGES", 30)
+    monkeypatch.setattr(exact, "CHUNK_IMAGES", 30)
     if request.param == "in parts":
         monkeypatch.setattr(module, "BLOCK_IMAGES", 50)
         monkeypatch.setattr(module, "WHOLE_BYTES", 2 * 150)

@@ -15,8 +15,7 @@ def cross_entropy(log_probabilities: Tensor, labels: Tensor) -> Tensor:
 def cross_entropy_sum(log_probabilities: Tensor, labels: Tensor, batch_size: int) -> Tensor:
     """The same cost, summed over images that are a part of a batch, in exact.sum_costs' two parts [(models,) 2]."""
     rows = torch.arange(len(labels), device=labels.device)
-    parts: Tensor = exact.sum_costs(-log_probabilities[..., rows, labels].double(), batch_size)
-    return parts
+    return exact.sum_costs(-log_probabilities[..., rows, labels].double(), batch_size)
 
 
 def cross_entropy_one_hot(log_probabilities: Tensor, labels: Tensor) -> Tensor:

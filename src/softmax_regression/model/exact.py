@@ -26,6 +26,8 @@ LEAST_BITS = 20
 """That must be left for weights or errors beside the pixels' and the number of terms; 1e-6 of the largest."""
 LARGEST_COST_BITS = 20
 """Costs up to 2^20, a million nats, are summed; a model beyond has diverged."""
+CHUNK_IMAGES = 256
+"""Computed with at once; as float64 1.6 MB of MNIST, which the processor's cache holds (docs/speed.md)."""
 LARGEST_WEIGHT = 2.0**127
 """What a saved float32 can hold."""
 
@@ -147,8 +149,7 @@ def log_softmax(logits: Array) -> tuple[Array, Array]:
 def predict(weight: np.ndarray, bias: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log-probabilities and probabilities float64 [N, classes] of a model of any floats for uint8 rows [N, pixels]."""
     as_float64 = (each.astype(np.float64) for each in (weight, bias, images))
-    found: tuple[np.ndarray, np.ndarray] = log_softmax(logits(*as_float64))
-    return found
+    return log_softmax(logits(*as_float64))
 
 
 @by_numpy

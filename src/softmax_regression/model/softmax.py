@@ -11,8 +11,6 @@ from torch import Tensor
 from softmax_regression.data import weights
 from softmax_regression.model import exact
 
-IMAGES_AT_ONCE = 256
-"""As float64 1.6 MB of MNIST, which stays in the processor's cache."""
 DRAWS, DRAW_BITS = 12, 24
 
 
@@ -57,12 +55,11 @@ class SoftmaxRegression:
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Exact float64 [(models,) N, classes] for whole numbers 0…255, float64 [N, pixels]."""
-        found: Tensor = exact.logits(self.weight.double(), self.bias.double(), pixels)
-        return found
+        return exact.logits(self.weight.double(), self.bias.double(), pixels)
 
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Logarithm of each class's probability, float64 [(models,) N, classes], for uint8 rows [N, pixels]."""
-        parts = images.split(IMAGES_AT_ONCE)
+        parts = images.split(exact.CHUNK_IMAGES)
         return torch.cat([exact.log_softmax(self.logits(part.double()))[0] for part in parts], dim=-2)
 
     def save(self, path: Path) -> None:
@@ -78,5 +75,4 @@ class SoftmaxRegression:
 
 def softmax(logits: Tensor) -> Tensor:
     """Probabilities over the last dimension, float64."""
-    found: Tensor = exact.log_softmax(logits.double())[1]
-    return found
+    return exact.log_softmax(logits.double())[1]

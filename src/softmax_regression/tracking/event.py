@@ -17,6 +17,8 @@ from softmax_regression.tracking.locks import is_locked
 
 ALIVE = "alive.lock"
 """The file that a stage keeps locked while it lives."""
+ENDED = "ended"
+"""The file that says that its work is done, while it waits for the recorder."""
 SECONDS_BETWEEN_UPDATES = 10.0
 """How often a long stage brings its event up to date, for those who watch the run in MLflow."""
 
@@ -98,6 +100,8 @@ class Event:
         values["model"] = dataclasses.asdict(self.model) if self.model else None
         files.write_json(self.folder / "event.json", values)
         self.written = time.monotonic()
+        if self.ended:
+            (self.folder / ENDED).touch()
 
     @classmethod
     def read(cls, folder: Path) -> Self:

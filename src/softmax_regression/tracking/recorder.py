@@ -4,7 +4,6 @@ Started by a stage, with the log that handover.py describes; without one, as `ma
 """
 
 import contextlib
-import functools
 import logging
 import shutil
 import sys
@@ -18,7 +17,7 @@ import psutil
 from softmax_regression.base import project
 from softmax_regression.base.errors import one_line
 from softmax_regression.tracking import journal, runs
-from softmax_regression.tracking.event import ALIVE, Event
+from softmax_regression.tracking.event import ALIVE, ENDED, Event
 from softmax_regression.tracking.handover import ANSWERED, READY
 from softmax_regression.tracking.locks import is_locked, try_lock
 from softmax_regression.tracking.store import tracking_uri
@@ -49,16 +48,18 @@ def serve(key: str, root: Path) -> None:
         dvc = psutil.Process(int(key)) if key.isdigit() else None
     except psutil.NoSuchProcess:
         dvc = None
-    shown: dict[Path, tuple[str, Event]] = {}
+    shown: dict[Path, float] = {}
     while True:
         # Before the look: a stage that ends just now is then still seen.
         over = dvc is None or not dvc.is_running() or dvc.status() == psutil.STATUS_ZOMBIE
-        working = [event for folder in journal.events(root) if _is_own(folder, key) and (event := _at_work(folder))]
-        for event in working:
-            if event.starts_run and shown.get(event.folder, ("", None))[1] is not event:
-                # Whatever fails now is tried again when the stage is done, and only then worth a warning.
-                with contextlib.suppress(Exception):
-                    _show(event, root, shown)
+        working = [folder for folder in journal.events(root) if _is_own(folder, key) and _is_at_work(folder)]
+        for folder in working:
+            # Whatever fails now is tried again when the stage is done, and only then worth a warning.
+            with contextlib.suppress(Exception):
+                written = (folder / "event.json").stat().st_mtime
+                if shown.get(folder) != written:
+                    shown[folder] = written
+                    _show(folder, root)
         if not working:
             record_finished(root, key)
             if over:
@@ -66,18 +67,13 @@ def serve(key: str, root: Path) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _show(event: Event, root: Path, shown: dict[Path, tuple[str, Event]]) -> None:
-    """Bring the run of a training at work up to date; all of it the first time, then the metrics."""
-    run_id, _ = shown.get(event.folder, ("", event))
-    shown[event.folder] = (run_id, event)
-    client = runs.connect(root)
-    print(ANSWERED, flush=True)
-    with _taken(event.folder) as now:
-        if now and now.status == "RUNNING":
-            if run_id:
-                runs.log_metrics(client, run_id, now)
-            else:
-                shown[event.folder] = (runs.record(client, now, root), event)
+def _show(folder: Path, root: Path) -> None:
+    """Bring the run of a training at work up to date."""
+    with _taken(folder) as event:
+        if event and event.starts_run and event.status == "RUNNING":
+            client = runs.connect(root)
+            print(ANSWERED, flush=True)
+            runs.record(client, event, root)
 
 
 def record_finished(root: Path, key: str = "", say: Callable[[str], object] = lambda _: None) -> None:
@@ -121,19 +117,8 @@ def _is_own(folder: Path, key: str) -> bool:
     return key in (folder.name, folder.name.split("-")[1])
 
 
-def _at_work(folder: Path) -> Event | None:
-    """The event in a folder if its stage is at work; the same one until the stage writes it anew."""
-    with contextlib.suppress(FileNotFoundError):
-        if is_locked(folder / ALIVE):
-            written = (folder / "event.json").stat()
-            event = _read(folder, written.st_ino, written.st_mtime_ns)
-            return event if event.status == "RUNNING" else None
-    return None
-
-
-@functools.lru_cache(maxsize=8)
-def _read(folder: Path, *_: int) -> Event:
-    return Event.read(folder)
+def _is_at_work(folder: Path) -> bool:
+    return is_locked(folder / ALIVE) and not (folder / ENDED).exists()
 
 
 def _sweep(root: Path) -> None:

@@ -35,7 +35,7 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
     run = find_run(client, experiment_id, event) or _create_run(client, experiment_id, event)
     if run is None or run.info.lifecycle_stage == "deleted":
         return "none"
-    run_id: str = run.info.run_id
+    run_id = run.info.run_id
 
     log_metrics(client, run_id, event)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])

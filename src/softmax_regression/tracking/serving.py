@@ -20,8 +20,7 @@ class Classifier:
         logits = pixels @ self.weight.T + self.bias
         # Without the largest logit, exp cannot overflow.
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _load_pyfunc(path: str) -> Classifier:

@@ -70,8 +70,7 @@ def free_port() -> int:
     except OSError:
         probe = socket.create_server((HOST, 0))
     with probe:
-        port: int = probe.getsockname()[1]
-    return port
+        return probe.getsockname()[1]
 
 
 def answers(port: int) -> bool:

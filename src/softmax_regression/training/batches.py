@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from softmax_regression.model import exact
 from softmax_regression.training.share import ALONE, Share
 
 WHOLE_BYTES = 512 * 2**20
@@ -18,8 +19,6 @@ PART_BYTES = 64 * 2**20
 """A little more than MNIST; larger ones no cache holds (docs/speed.md)."""
 BLOCK_IMAGES = 4096
 """About 3 MB of MNIST a read."""
-CHUNK_IMAGES = 256
-"""As float64 1.6 MB of MNIST, which the cache holds (docs/speed.md)."""
 
 
 class Batch(NamedTuple):
@@ -46,11 +45,11 @@ def batches(
     images is eight times as large and no faster.
     """
     # The same memory for every chunk: what fresh memory takes is up to the allocator.
-    gathered = images.new_empty(min(batch_size, CHUNK_IMAGES), images.shape[1])
+    gathered = images.new_empty(min(batch_size, exact.CHUNK_IMAGES), images.shape[1])
     floats = torch.empty_like(gathered, dtype=dtype)
 
     def chunks(part_images: Tensor, part_labels: Tensor, batch: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in batch.split(CHUNK_IMAGES):
+        for rows in batch.split(exact.CHUNK_IMAGES):
             # Not images[rows], which takes six times as long.
             torch.index_select(part_images, 0, rows, out=gathered[: len(rows)])
             yield floats[: len(rows)].copy_(gathered[: len(rows)]), part_labels.index_select(0, rows)
@@ -68,23 +67,17 @@ def _parts(
     All images at once where they fit or make one batch, or where a batch fills a part; else a part at a time, of which
     the worker's share is copied into memory.
     """
-    if batch_size >= len(labels):
-        yield images, labels, [(share.rows(torch.arange(len(labels), device=labels.device)), len(labels))]
-        return
-    if images.nbytes <= WHOLE_BYTES:
-        order = torch.randperm(len(labels), generator=generator).to(labels.device)
-        yield images, labels, [(share.rows(batch), len(batch)) for batch in order.split(batch_size)]
-        return
-    blocks = torch.arange(len(labels)).split(BLOCK_IMAGES)
-    sequence = torch.cat([blocks[number] for number in torch.randperm(len(blocks), generator=generator)])
-    batches_a_part = PART_BYTES // (batch_size * images.shape[1])
+    sequence = torch.arange(len(labels))
+    batches_a_part = 0
+    if batch_size < len(labels) and images.nbytes <= WHOLE_BYTES:
+        sequence = torch.randperm(len(labels), generator=generator)
+    elif batch_size < len(labels):
+        blocks = sequence.split(BLOCK_IMAGES)
+        sequence = torch.cat([blocks[number] for number in torch.randperm(len(blocks), generator=generator)])
+        batches_a_part = PART_BYTES // (batch_size * images.shape[1])
     if batches_a_part < 2:
-        # Within a batch the order makes no difference, so the images are taken where they are, block by block.
-        yield (
-            images,
-            labels,
-            [(share.rows(batch).to(labels.device), len(batch)) for batch in sequence.split(batch_size)],
-        )
+        sequence = sequence.to(labels.device)
+        yield images, labels, [(share.rows(batch), len(batch)) for batch in sequence.split(batch_size)]
         return
     # The same memory for every part: taking fresh memory takes longer than reading into it.
     memory = images.new_empty(batches_a_part * batch_size, images.shape[1])

@@ -1,7 +1,9 @@
 """How to descend: the recipe, and the learning rate that it gives each step."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import torch
 
@@ -17,6 +19,11 @@ class Recipe:
     batch_size: int
     momentum: float
     weight_decay: float
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The recipe among other parameters."""
+        return cls(**{field.name: parameters[field.name] for field in fields(cls)})
 
     @property
     def dtype(self) -> torch.dtype:

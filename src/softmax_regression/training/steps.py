@@ -77,7 +77,7 @@ def builtin_step(state: TrainingState, momentum: float, weight_decay: float, sha
         total = torch.zeros_like(model.bias[..., 0])
         for pixels, labels in batch.chunks:
             logits = linear(pixels.div_(255)).view(-1, model.bias.shape[-1])  # [N · models, classes]
-            costs: Tensor = criterion(logits, labels.repeat_interleave(total.numel()))  # [N · models]
+            costs = criterion(logits, labels.repeat_interleave(total.numel()))  # [N · models]
             cost = costs.view(len(labels), total.numel()).sum(0) / batch.size
             # Each model's cost depends on its own weights alone, so the sum's gradient holds each one's own.
             cost.sum().backward()
