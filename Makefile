@@ -37,12 +37,9 @@ tutorial: setup
 	$(BIN)/dvc repro tutorial/dvc.yaml
 	@cat tutorial/report.md
 
-# The table of `dvc exp show` with the columns that matter, the lowest validation cost first.
-table = $(BIN)/dvc exp show --only-changed --hide-workspace --sort-by valid_cost \
-	--drop 'Created|State|Executor|epoch$$|train_cost|cost|calibration_error|.*/'
-
+# What was tried on this commit, the lowest cost on the held-out images first.
 experiments: setup
-	@$(table)
+	@$(BIN)/softmax experiments
 
 # Another sweep: make sweep SWEEP="-S 'lr=choice(0.1,0.2)' -S 'momentum=choice(0,0.5,0.9)'"
 SWEEP ?= -S 'lr=choice(0.01,0.03,0.1,0.3,1.0,3.0)' -S epochs=10
@@ -52,7 +49,7 @@ WORKERS ?= 2
 sweep: run
 	@$(identity) $(BIN)/dvc exp run --queue $(SWEEP)
 	@$(identity) $(BIN)/dvc exp run --run-all --jobs $(WORKERS)
-	@$(table)
+	@$(BIN)/softmax experiments
 	@$(BIN)/python -m softmax_regression.tools.sweep
 
 # All that another clone needs to restore experiments instead of computing them; for results alone `dvc push` is enough.
@@ -85,7 +82,7 @@ ui: setup
 
 # Records in MLflow what a server's outage or a killed stage has left in .journal.
 track: setup
-	$(BIN)/softmax-track
+	@$(BIN)/softmax track
 
 # The project beside what people would use instead, side by side: benchmarks/results.md. About fifteen minutes and 15 GB.
 bench: setup

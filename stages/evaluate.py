@@ -1,33 +1,55 @@
-"""Evaluate the model on the test images; save its figures of merit and each prediction."""
+"""Evaluate the model on training, held-out and test images; save figures of merit, held-out costs and predictions."""
 
 import dataclasses
 from pathlib import Path
+
+import numpy as np
 
 from softmax_regression.base import files
 from softmax_regression.base.running import run
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
+from softmax_regression.data.parameters import Parameters
 from softmax_regression.model import exact
-from softmax_regression.results.evaluation import evaluate, write_predictions
+from softmax_regression.results import evaluation
 from softmax_regression.tracking.journal import recording
 
-DATA, MODEL = Path("data/test.safetensors"), Path("models/softmax.safetensors")
+TRAIN, TEST, MODEL = Path("data/train.safetensors"), Path("data/test.safetensors"), Path("models/softmax.safetensors")
+COSTS = Path("metrics/valid_costs.npy")
+TRACKED_AS = {"train": "final_train", "valid": "valid", "test": "test"}
+"""The figures' names in MLflow, where train_cost is the cost of each epoch, taken before its updates."""
 
 
 def main() -> None:
+    parameters = Parameters.read(Path("params.yaml"))
     with recording("evaluate", MODEL) as event:
-        test = ImageSet.load(DATA)
-        log_probabilities, probabilities = exact.predict(*weights.read(MODEL, test.model_shape), test.pixels)
-        evaluation = evaluate(log_probabilities, probabilities, test.labels)
-        files.write_json(Path("metrics/test.json"), {**dataclasses.asdict(evaluation), "classes": test.classes})
-        write_predictions(Path("metrics/predictions.csv"), probabilities, test)
+        train, valid = ImageSet.load(TRAIN).hold_out(parameters.validation)
+        sets = {"train": train, "valid": valid, "test": ImageSet.load(TEST)}
+        weight, bias = weights.read(MODEL, train.model_shape)
+        predictions = {
+            name: evaluation.Predictions(*exact.predict(weight, bias, images.pixels, images.labels))
+            for name, images in sets.items()
+        }
+        evaluations = {name: evaluation.evaluate(predictions[name], images.labels) for name, images in sets.items()}
+        counts = evaluation.confusion_counts(sets["test"].labels, predictions["test"].predicted, len(train.classes))
+        of_classes = evaluation.evaluate_classes(counts)
+        for name, found in evaluations.items():
+            figures = dataclasses.asdict(found)
+            event.log({f"{TRACKED_AS[name]}_{figure}": value for figure, value in figures.items() if value is not None})
+            more = {**of_classes, "classes": train.classes} if name == "test" else {}
+            files.write_json(Path(f"metrics/{name}.json"), figures | more)
+        for figure, values in of_classes.items():
+            event.log({f"{figure}/{name}": value for name, value in zip(train.classes, values, strict=True)})
+        evaluation.write_predictions(Path("metrics/predictions.csv"), predictions["test"], sets["test"])
+        with files.replacing(COSTS) as temporary:
+            np.save(temporary, predictions["valid"].costs.astype(np.float32))
 
-        event.log({f"test_{name}": getattr(evaluation, name) for name in ("cost", "accuracy", "calibration_error")})
-        for name in ("precision", "recall"):
-            of_each = zip(test.classes, getattr(evaluation, name), strict=True)
-            event.log({f"{name}/{class_}": value for class_, value in of_each})
-        digest = event.add_input(DATA, test.dataset, test.source, "testing")
-        event.add_model(MODEL, test.images[:2], len(test.classes), test.dataset, digest, evaluation.accuracy)
+        event.keep(COSTS)
+        event.add_input(TEST, train.dataset, sets["test"].source, "testing")
+        held_out = f"{len(valid)} of {files.md5(TRAIN)}"
+        example = sets["test"].images[:2]
+        event.add_model(MODEL, example, len(train.classes), train.dataset, held_out, evaluations["valid"].cost)
+    print(evaluation.table(evaluations))
 
 
 if __name__ == "__main__":

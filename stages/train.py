@@ -51,7 +51,6 @@ def main() -> None:
         if share.is_first:
             state.model.save(MODEL)
             files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
-            files.write_json(Path("metrics/train.json"), records[-1])
             event.model_sha256 = files.sha256(MODEL)
             event.keep(COSTS)
     if share.is_first:

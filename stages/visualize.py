@@ -1,4 +1,4 @@
-"""Draw the samples, the predictions, the worst mistakes, the weights, the confusion matrix and the cost curves."""
+"""Draw samples, predictions, the worst mistakes, weights, confusions, reliability and cost curves."""
 
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def main() -> None:
             "misclassified": figures.image_grid(test.images[mistakes], titles[mistakes], right[mistakes]),
             "weights": figures.weight_images(weight, test.images.shape[1:], test.classes),
             "confusion": figures.confusion_matrix(confusion_counts(test.labels, predicted, len(names)), test.classes),
+            "reliability": figures.reliability(probability, right),
             "costs": figures.cost_curves(costs),
         }
         for name, figure in drawn.items():

@@ -18,6 +18,7 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.model.cost import cross_entropy, cross_entropy_one_hot
 from softmax_regression.model.softmax import softmax
 from softmax_regression.results.figures import image_grid, prediction_titles, save
+from softmax_regression.results.statistics import wilson_interval
 from softmax_regression.tools import markdown
 
 FOLDER = Path("tutorial")
@@ -86,7 +87,7 @@ def main() -> None:
             ("epoch", "published", "smallest", "largest", "in range"),
             zip(epochs, article.COSTS_BUILTIN, smallest, largest, in_range.agrees, strict=True),
         ),
-        accuracy=f"{models['training']['test_accuracy']:.2%}",
+        accuracy=_with_interval(models["training"]["test_accuracy"], len(test)),
         learning_curve=markdown.table(
             ("training images", "median", "smallest", "largest"),
             ((f"{size:,}", *map("{:.2%}".format, row)) for size, row in zip(sizes, quantiles, strict=True)),
@@ -115,6 +116,11 @@ def main() -> None:
 def _side_by_side(comparisons: Iterable[Comparison]) -> str:
     rows = ((each.what, each.published, each.reproduced, verdict(each)) for each in comparisons)
     return markdown.table(("", "published", "reproduced", "verdict"), rows)
+
+
+def _with_interval(accuracy: float, images: int) -> str:
+    low, high = wilson_interval(np.array(round(accuracy * images)), np.array(images))
+    return f"{accuracy:.2%} ({low:.2%} to {high:.2%})"
 
 
 if __name__ == "__main__":

@@ -120,12 +120,22 @@ def test_numpy_and_torch_give_the_same_bits(seed: int) -> None:
         np.testing.assert_array_equal(found.numpy(), expected)
 
 
-def test_predictions_are_those_of_the_scaled_pixels() -> None:
+def test_predictions_are_those_of_the_scaled_pixels_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     weight, bias = random.normal(0, 3, (3, 6)).astype(np.float32), np.array([0.5, 0, -1], np.float32)
-    images = random.integers(0, 256, (7, 6), dtype=np.uint8)
+    images, labels = random.integers(0, 256, (7, 6), dtype=np.uint8), random.integers(0, 3, 7)
     logits = images / 255 @ weight.T.astype(np.float64) + bias
-    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    log_probabilities, probabilities = exact.predict(weight, bias, images)
-    np.testing.assert_allclose(log_probabilities, expected, atol=1e-8)
-    np.testing.assert_allclose(probabilities, np.exp(expected), atol=1e-8)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    monkeypatch.setattr(exact, "CHUNK_IMAGES", 3)
+    predicted, probability, costs = exact.predict(weight, bias, images, labels)
+    np.testing.assert_array_equal(predicted, expected.argmax(axis=1))
+    np.testing.assert_allclose(probability, expected.max(axis=1), atol=1e-8)
+    np.testing.assert_allclose(costs, -np.log(expected[np.arange(7), labels]), atol=1e-8)
+
+
+def test_the_largest_weights_of_a_file_give_finite_costs() -> None:
+    largest = np.full((1, 2), np.finfo(np.float32).max)
+    pixels = np.full((2, 2), 255, np.uint8)
+    predicted, _, costs = exact.predict(np.vstack([largest, -largest]), np.zeros(2), pixels, np.array([0, 1]))
+    assert predicted.tolist() == [0, 0]
+    assert (costs[0], np.isfinite(costs[1])) == (0, True)

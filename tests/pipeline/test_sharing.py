@@ -183,22 +183,24 @@ def test_two_machines_that_run_and_push_at_once_lose_nothing(team: Team, printed
 def test_two_machines_that_register_at_once_lose_no_model_and_the_best_is_champion(
     client: MlflowClient, tmp_path: Path
 ) -> None:
-    accuracies = {"alice": [0.1, 0.6, 0.7], "bob": [0.2, 0.5, 0.8]}
-    machines = [Project(tmp_path / name, client, name) for name in accuracies]
-    for machine, values in zip(machines, accuracies.values(), strict=True):
-        for accuracy in values:
-            model = machine.root / "softmax.safetensors"
-            weights.write(model, np.full((3, 16), accuracy, np.float32), np.zeros(3, np.float32))
+    costs = {"alice": [0.9, 0.4, 0.3], "bob": [0.8, 0.5, 0.2]}
+    machines = [Project(tmp_path / name, client, name) for name in costs]
+    for machine, values in zip(machines, costs.values(), strict=True):
+        for cost in values:
+            model, of_images = machine.root / "softmax.safetensors", machine.root / registry.COSTS
+            weights.write(model, np.full((3, 16), cost, np.float32), np.zeros(3, np.float32))
+            np.save(of_images, np.linspace(cost - 0.1, cost + 0.1, 9, dtype=np.float32))
             machine.event("train", model=files.sha256(model)).write()
             event = machine.event("evaluate", model=files.sha256(model))
-            event.add_model(model, np.zeros((2, 4, 4), np.uint8), 3, "made-up", "made-up", accuracy)
+            event.keep(of_images)
+            event.add_model(model, np.zeros((2, 4, 4), np.uint8), 3, "made-up", "9 of made-up", cost)
             event.write()
 
     # Of two that set a new alias in the same instant, MLflow may refuse one: the next recording makes up for it.
     for _ in range(2):
         recorders = [
             subprocess.Popen(
-                [sys.executable, "-m", "softmax_regression.tracking.recorder"],
+                [sys.executable, "-m", "softmax_regression.tools.command", "track"],
                 env={**os.environ, "MLFLOW_TRACKING_URI": client.tracking_uri, "DVC_ROOT": str(machine.root)},
             )
             for machine in machines
@@ -207,8 +209,8 @@ def test_two_machines_that_register_at_once_lose_no_model_and_the_best_is_champi
         for recorder in recorders:
             recorder.wait()
     assert not [machine for machine in machines if journal.events(machine.root)]
-    versions = client.search_model_versions(f"tags.`{registry.DATA_TAG}` = 'made-up'")
-    found = {float(version.tags[registry.ACCURACY_TAG]) for version in versions}
-    assert found == {accuracy for values in accuracies.values() for accuracy in values}
+    versions = client.search_model_versions(f"tags.`{registry.HELD_OUT_TAG}` = '9 of made-up'")
+    found = {float(version.tags[registry.VALID_COST_TAG]) for version in versions}
+    assert found == {cost for values in costs.values() for cost in values}
     champion = client.get_model_version_by_alias(registry.MODEL_NAME, "champion-made-up")
-    assert champion.tags[registry.ACCURACY_TAG] == "0.8"
+    assert champion.tags[registry.VALID_COST_TAG] == "0.2"

@@ -1,4 +1,4 @@
-import math
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,27 @@ from sklearn import metrics
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
 from softmax_regression.results.evaluation import (
+    Predictions,
     calibration_error,
     confusion_counts,
     evaluate,
+    evaluate_classes,
     most_confident_mistakes,
     read_predictions,
+    table,
     write_predictions,
 )
+from softmax_regression.results.statistics import wilson_interval
 
 # The class 2 is never predicted; predicted are 0, 1, 1, 0.
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]])
 LABELS = np.array([0, 0, 1, 2])
+
+
+def predictions(probabilities: np.ndarray, labels: np.ndarray = LABELS) -> Predictions:
+    rows = np.arange(len(probabilities))
+    costs = -np.log(probabilities[rows, labels[: len(rows)]])
+    return Predictions(probabilities.argmax(axis=1), probabilities.max(axis=1), costs)
 
 
 def test_confusion_counts_have_a_row_for_each_actual_class() -> None:
@@ -29,18 +39,34 @@ def test_confusion_counts_have_a_row_for_each_actual_class() -> None:
 
 
 def test_figures_of_a_case_counted_by_hand() -> None:
-    evaluation = evaluate(np.log(PROBABILITIES), PROBABILITIES, LABELS)
-    assert evaluation.cost == pytest.approx(-(math.log(0.7) + math.log(0.2) + math.log(0.8) + math.log(0.2)) / 4)
+    evaluation = evaluate(predictions(PROBABILITIES), LABELS)
+    costs = -np.log([0.7, 0.2, 0.8, 0.2])
+    assert evaluation.cost == pytest.approx(costs.mean())
+    assert evaluation.cost_standard_error == pytest.approx(costs.std(ddof=1) / 2)
     assert evaluation.accuracy == 0.5
-    assert evaluation.precision == [0.5, 0.5, 0.0]
-    assert evaluation.recall == [0.5, 1.0, 0.0]
+    assert (evaluation.accuracy_low, evaluation.accuracy_high) == pytest.approx((0.150039, 0.849961), abs=1e-6)
     # Each in a bin of its own: (|0.7 - 1| + |0.6 - 0| + |0.8 - 1| + |0.5 - 0|) / 4.
     assert evaluation.calibration_error == pytest.approx(0.4)
 
 
-def test_a_class_without_images_has_a_recall_of_0() -> None:
-    evaluation = evaluate(np.log(PROBABILITIES[:3]), PROBABILITIES[:3], LABELS[:3])
-    assert evaluation.recall == [0.5, 1.0, 0.0]
+def test_each_class_has_its_figures_and_one_without_images_or_predictions_has_0() -> None:
+    figures = evaluate_classes(confusion_counts(np.array([0, 0, 1]), np.array([0, 1, 1]), 3))
+    assert (figures["precision"], figures["recall"]) == ([1.0, 0.5, 0.0], [0.5, 1.0, 0.0])
+    for name, right, count in (("precision", [1, 1, 0], [1, 2, 0]), ("recall", [1, 1, 0], [2, 1, 0])):
+        ends = wilson_interval(np.array(right), np.array(count))
+        assert (figures[f"{name}_low"], figures[f"{name}_high"]) == (ends[0].tolist(), ends[1].tolist())
+
+
+def test_one_image_has_no_standard_error() -> None:
+    assert evaluate(predictions(PROBABILITIES[:1]), LABELS[:1]).cost_standard_error is None
+
+
+def test_lines_for_people_hold_the_intervals() -> None:
+    lines = table({"test": evaluate(predictions(PROBABILITIES), LABELS)}).splitlines()
+    assert [line.split() for line in lines] == [
+        ["accuracy", "(95", "%)", "cost", "in", "nats", "(95", "%)"],
+        ["test", "0.5000", "(0.1500", "to", "0.8500)", "0.9497", "±", "0.7485"],
+    ]
 
 
 def test_within_a_bin_confidence_and_accuracy_are_compared_in_the_mean() -> None:
@@ -67,30 +93,26 @@ def test_figures_agree_with_scikit_learn() -> None:
     probabilities[np.arange(400), labels] += 0.3
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predicted = probabilities.argmax(axis=1)
-    evaluation = evaluate(np.log(probabilities), probabilities, labels)
+    evaluation = evaluate(predictions(probabilities, labels), labels)
+    counts = confusion_counts(labels, predicted, 6)
+    figures = evaluate_classes(counts)
     precision, recall, _, _ = metrics.precision_recall_fscore_support(
         labels, predicted, labels=range(6), zero_division=0
     )
     assert evaluation.cost == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(6)))
     assert evaluation.accuracy == pytest.approx(metrics.accuracy_score(labels, predicted))
-    assert evaluation.precision == pytest.approx(precision)
-    assert evaluation.recall == pytest.approx(recall)
-    expected = metrics.confusion_matrix(labels, predicted, labels=range(6))
-    np.testing.assert_array_equal(confusion_counts(labels, predicted, 6), expected)
-
-
-def test_probabilities_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(UserError, match="the model's weights are too large"):
-        evaluate(np.array([[np.nan, 0.0]]), np.array([[np.nan, 1.0]]), np.array([0]))
+    assert figures["precision"] == pytest.approx(precision)
+    assert figures["recall"] == pytest.approx(recall)
+    np.testing.assert_array_equal(counts, metrics.confusion_matrix(labels, predicted, labels=range(6)))
 
 
 def test_costs_are_added_without_rounding_whatever_their_order() -> None:
-    log_probabilities = -np.array([[1e9, 0.0], [1e-9, 0.0], [0.125, 0.0]] * 1000)
+    costs = np.array([1e9, 1e-9, 0.125] * 1000)
+    found = Predictions(np.zeros(3000, np.int64), np.ones(3000), costs)
+    backward = dataclasses.replace(found, costs=costs[::-1])
     labels = np.zeros(3000, np.int64)
-    forward, backward = (
-        evaluate(each, np.exp(each), labels).cost for each in (log_probabilities, log_probabilities[::-1])
-    )
-    assert forward == backward == (10**9 + 0.125 + 1e-9) / 3
+    assert evaluate(found, labels) == evaluate(backward, labels)
+    assert evaluate(found, labels).cost == (10**9 + 0.125 + 1e-9) / 3
 
 
 def test_the_most_confident_mistakes_come_first_equal_ones_in_their_order() -> None:
@@ -118,7 +140,7 @@ WRITTEN = """index,actual,predicted,probability
 
 def test_predictions_are_written_by_name_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
-    write_predictions(path, PREDICTED, IMAGES)
+    write_predictions(path, Predictions(PREDICTED.argmax(1), PREDICTED.max(1), np.zeros(4)), IMAGES)
     assert path.read_text(encoding="utf-8") == WRITTEN
     predicted, probability = read_predictions(path, IMAGES)
     assert predicted.tolist() == [0, 1, 0, 2]

@@ -4,15 +4,20 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from softmax_regression.results.figures import (
     confusion_matrix,
     cost_curves,
     image_grid,
+    most_confused,
+    reliability,
     weight_images,
 )
+from softmax_regression.results.statistics import wilson_interval
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 3), dtype=np.uint8)
 RIGHT = np.array([True, False, True, True, False, True, True])
@@ -24,12 +29,14 @@ COSTS = {
     "valid_cost": np.array([2.1, 1.2, 0.9]),
     "valid_accuracy": np.array([0.3, 0.7, 0.8]),
 }
+CONFIDENCE, SURE = np.array([0.7, 0.7, 0.72, 0.98, 1.0]), np.array([True, False, True, True, True])
 DRAWN: dict[str, Callable[[], Figure]] = {
     "image grid": lambda: image_grid(IMAGES, "abcdefg", right=RIGHT),
     "empty image grid": lambda: image_grid(IMAGES[:0], ""),
     "weights": lambda: weight_images(WEIGHT, (4, 3), "abcdefg"),
     "confusion matrix": lambda: confusion_matrix(COUNTS, ["T-shirt", "shoe", "Ankle boot"]),
     "cost curves": lambda: cost_curves(COSTS),
+    "reliability": lambda: reliability(CONFIDENCE, SURE),
 }
 
 
@@ -93,6 +100,30 @@ def test_each_cell_of_the_confusion_matrix_bears_its_count() -> None:
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("actual", "predicted")
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["cat", "dog", "hen"]
+
+
+def test_the_three_most_frequent_confusions_are_framed_and_none_that_never_occurred() -> None:
+    counts = np.array([[9, 5, 1], [7, 8, 6], [1, 0, 9]])
+    assert most_confused(counts) == [(1, 0), (1, 2), (0, 1)]
+    assert most_confused(COUNTS) == [(1, 0), (0, 1), (1, 2)]
+    assert most_confused(np.diag([3, 4])) == []
+    axes, _ = confusion_matrix(counts, "abc").axes
+    centres = [(patch.get_y() + 0.5, patch.get_x() + 0.5) for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert centres == most_confused(counts)
+
+
+def test_the_reliability_diagram_shows_accuracy_over_stated_probability_and_counts() -> None:
+    above, below = reliability(CONFIDENCE, SURE).axes
+    diagonal, points = above.lines
+    np.testing.assert_array_equal(np.asarray(diagonal.get_xydata()), [[0, 0], [1, 1]])
+    np.testing.assert_allclose(np.asarray(points.get_xydata(), float), [[2.12 / 3, 2 / 3], [0.99, 1.0]])
+    (bars,) = above.collections
+    assert isinstance(bars, LineCollection)
+    ends = [segment[:, 1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, np.transpose(wilson_interval(np.array([2, 2]), np.array([3, 2]))))
+    heights = [patch.get_height() for patch in below.patches if isinstance(patch, Rectangle)]
+    assert heights == [0] * 10 + [3, 0, 0, 0, 2]
+    assert "3" in [text.get_text() for text in below.texts]
 
 
 def test_the_confusion_matrix_is_shaded_by_the_share_of_the_row_and_its_counts_stay_legible() -> None:

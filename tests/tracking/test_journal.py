@@ -244,7 +244,7 @@ def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
     while not answers(f"{address}/health"):
         time.sleep(0.2)
     for _ in range(2):  # each with connections of its own, as `make track`; those from before the server has reset
-        subprocess.run([sys.executable, "-m", "softmax_regression.tracking.recorder"], check=True)
+        subprocess.run([sys.executable, "-m", "softmax_regression.tools.command", "track"], check=True)
     client = MlflowClient(address)
     (experiment,) = client.search_experiments(filter_string="name = 'softmax-regression'")
     (run,) = client.search_runs([experiment.experiment_id])

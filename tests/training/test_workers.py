@@ -139,7 +139,7 @@ def has_checkpoint(clone: Clone) -> bool:
 
 
 def results(clone: Clone) -> list[bytes]:
-    names = ("models/softmax.safetensors", "metrics/costs.csv", "metrics/train.json")
+    names = ("models/softmax.safetensors", "metrics/costs.csv")
     return [(clone.folder / name).read_bytes() for name in names]
 
 
@@ -160,7 +160,7 @@ def test_a_worker_that_is_killed_starts_again_with_the_others_and_changes_nothin
     assert "going on after epoch" in said(clone)
     assert results(clone) == results(undisturbed)
     assert not has_checkpoint(clone)
-    clone.run(sys.executable, "-m", "softmax_regression.tracking.recorder", PYTHONPATH="src")
+    clone.run(sys.executable, "-m", "softmax_regression.tools.command", "track", PYTHONPATH="src")
     assert sorted(run.info.status for run in runs(clone)) in (["FAILED", "FINISHED"], ["FINISHED", "KILLED"])
 
 

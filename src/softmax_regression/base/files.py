@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -65,17 +66,22 @@ def read_csv(path: Path, columns: Iterable[str]) -> dict[str, list[str]]:
     Raises UserError where there is no such file, or no table that has `columns`.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        return parse_csv(path.read_bytes(), str(path), columns)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_csv(content: bytes, name: str, columns: Iterable[str]) -> dict[str, list[str]]:
+    """As `read_csv`, for the content of a file that errors call `name`."""
+    try:
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""))
     except (ValueError, csv.Error):  # UnicodeDecodeError is a ValueError; so is that not even a header is there
-        raise UserError(f"{path}: damaged: not a table of comma-separated values") from None
+        raise UserError(f"{name}: damaged: not a table of comma-separated values") from None
     if missing := set(columns) - set(header):
-        raise UserError(f"{path}: damaged: the column {min(missing)} is missing")
+        raise UserError(f"{name}: damaged: the column {min(missing)} is missing")
     if ragged := next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None):
-        raise UserError(f"{path}: damaged: line {ragged} has another number of columns than the first")
-    return {name: [row[column] for row in rows] for column, name in enumerate(header)}
+        raise UserError(f"{name}: damaged: line {ragged} has another number of columns than the first")
+    return {title: [row[column] for row in rows] for column, title in enumerate(header)}
 
 
 def read_numbers(path: Path, columns: Iterable[str] = ()) -> dict[str, np.ndarray]:

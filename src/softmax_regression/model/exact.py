@@ -146,10 +146,20 @@ def log_softmax(logits: Array) -> tuple[Array, Array]:
     return shifted, exponentials
 
 
-def predict(weight: np.ndarray, bias: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities and probabilities float64 [N, classes] of a model of any floats for uint8 rows [N, pixels]."""
-    as_float64 = (each.astype(np.float64) for each in (weight, bias, images))
-    return log_softmax(logits(*as_float64))
+def predict(
+    weight: np.ndarray, bias: np.ndarray, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a model of any floats says of uint8 rows [N, pixels], whose classes are labels int64 [N].
+
+    The most probable class int64 [N], its probability float64 [N], and the cost in nats float64 [N].
+    """
+    weight, bias, parts = weight.astype(np.float64), bias.astype(np.float64), []
+    for start in range(0, len(images), CHUNK_IMAGES):
+        rows, classes = images[start : start + CHUNK_IMAGES], labels[start : start + CHUNK_IMAGES]
+        log_p, p = log_softmax(logits(weight, bias, rows.astype(np.float64)))
+        parts.append((p.argmax(-1), p.max(-1), -log_p[np.arange(len(rows)), classes]))
+    predicted, probability, costs = map(np.concatenate, zip(*parts, strict=True))
+    return predicted, probability, costs
 
 
 @by_numpy

@@ -1,6 +1,7 @@
 """How good a model's predictions are, and the file with a line for each of them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from softmax_regression.base import files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
+from softmax_regression.results.statistics import DEVIATIONS, mean_and_error, wilson_interval
 
 CALIBRATION_BINS = 15
 """Equal-width bins, the number most papers use since Guo et al., On Calibration of Modern Neural Networks (2017)."""
@@ -18,36 +20,69 @@ PREDICTION_COLUMNS = ("index", "actual", "predicted", "probability")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How well a model does on a set of images."""
+class Predictions:
+    """What a model says of N images."""
 
-    cost: float
-    """Mean cross-entropy in nats."""
+    predicted: np.ndarray
+    """The most probable class, int64 [N]."""
+    probability: np.ndarray
+    """Its probability, float64 [N]."""
+    costs: np.ndarray
+    """The cross-entropy of each image in nats, float64 [N]."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model does on a set of images; the ends of intervals are those of 95 %."""
+
     accuracy: float
     """Share of right predictions."""
+    accuracy_low: float
+    accuracy_high: float
+    cost: float
+    """Mean cross-entropy in nats."""
+    cost_standard_error: float | None
+    """None for a single image."""
     calibration_error: float
     """Expected calibration error: how far stated probability and accuracy lie apart, in the mean over images."""
-    precision: list[float]
-    """For each class: of the images predicted as it, the share that are it; 0 where none was predicted."""
-    recall: list[float]
-    """For each class: of the images that are it, the share predicted as it; 0 where there are none."""
 
 
-def evaluate(log_probabilities: np.ndarray, probabilities: np.ndarray, labels: np.ndarray) -> Evaluation:
-    """Evaluate float64 predictions [N, classes] against int64 labels [N]; raises UserError where some are NaN."""
-    if np.isnan(log_probabilities).any():
-        raise UserError("some probabilities are not numbers: the model's weights are too large for these images")
-    predicted = probabilities.argmax(axis=1)
-    counts = confusion_counts(labels, predicted, log_probabilities.shape[1])
-    right = counts.diagonal()
-    return Evaluation(
-        # math.fsum rounds once, whatever the order; np.sum does not add in the same one everywhere.
-        cost=math.fsum(-log_probabilities[np.arange(len(labels)), labels]) / len(labels),
-        accuracy=float(right.sum() / len(labels)),
-        calibration_error=calibration_error(probabilities.max(axis=1), predicted == labels),
-        precision=(right / np.maximum(counts.sum(axis=0), 1)).tolist(),
-        recall=(right / np.maximum(counts.sum(axis=1), 1)).tolist(),
-    )
+def evaluate(predictions: Predictions, labels: np.ndarray) -> Evaluation:
+    """Evaluate predictions of N images against their labels int64 [N]."""
+    right = predictions.predicted == labels
+    share, low, high = share_of(right.sum(), np.array(len(labels)))
+    cost, error = mean_and_error(predictions.costs)
+    calibration = calibration_error(predictions.probability, right)
+    known_error = None if math.isnan(error) else error
+    return Evaluation(float(share), float(low), float(high), cost, known_error, calibration)
+
+
+def evaluate_classes(counts: np.ndarray) -> dict[str, list[float]]:
+    """For each class its precision and recall with their 95 % intervals, from confusion counts.
+
+    Precision: of the images predicted as it, the share that are it; 0 where none was predicted. Recall: of the images
+    that are it, the share predicted as it; 0 where there are none.
+    """
+    figures = {}
+    for name, axis in (("precision", 0), ("recall", 1)):
+        for end, values in zip(("", "_low", "_high"), share_of(counts.diagonal(), counts.sum(axis=axis)), strict=True):
+            figures[name + end] = values.tolist()
+    return figures
+
+
+def table(evaluations: Mapping[str, Evaluation]) -> str:
+    """Accuracies and costs with their 95 % intervals as lines for people."""
+    lines = [f"{'':7}{'accuracy (95 %)':28}cost in nats (95 %)"]
+    for name, found in evaluations.items():
+        accuracy = f"{found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f})"
+        error = f" ± {DEVIATIONS * found.cost_standard_error:.4f}" if found.cost_standard_error else ""
+        lines.append(f"{name:7}{accuracy:28}{found.cost:.4f}{error}")
+    return "\n".join(lines)
+
+
+def share_of(right: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares, 0 of 0 being 0, and the ends of their 95 % intervals."""
+    return right / np.maximum(count, 1), *wilson_interval(right, count)
 
 
 def confusion_counts(actual: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -55,10 +90,14 @@ def confusion_counts(actual: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(actual * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """The bin, one of CALIBRATION_BINS, that each stated probability [N] lies in: int64 [N]."""
+    return np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+
+
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error (Guo et al., 2017, eq. 3) of predictions [N], right or wrong."""
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
+    gaps = np.bincount(confidence_bins(confidence), weights=confidence - right, minlength=CALIBRATION_BINS)
     return math.fsum(np.abs(gaps)) / len(confidence)
 
 
@@ -68,11 +107,11 @@ def most_confident_mistakes(right: np.ndarray, probability: np.ndarray, count: i
     return wrong[np.argsort(-probability[wrong], kind="stable")][:count]
 
 
-def write_predictions(path: Path, probabilities: np.ndarray, images: ImageSet) -> None:
-    """Write what probabilities [N, classes] predict for N images, by the names of the classes."""
+def write_predictions(path: Path, predictions: Predictions, images: ImageSet) -> None:
+    """Write what is predicted for N images, by the names of the classes."""
     names = np.array(images.classes)
-    predicted, probability = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    columns = (range(len(images)), names[images.labels], names[predicted], probability.round(6).astype(str))
+    probability = predictions.probability.round(6).astype(str)
+    columns = (range(len(images)), names[images.labels], names[predictions.predicted], probability)
     files.write_csv(path, PREDICTION_COLUMNS, zip(*columns, strict=True))
 
 

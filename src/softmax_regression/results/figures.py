@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from softmax_regression.base.files import replacing
+from softmax_regression.results.evaluation import CALIBRATION_BINS, calibration_error, confidence_bins
+from softmax_regression.results.statistics import wilson_interval
 
 BLACK, GREY, RED = "#222222", "#bbbbbb", "#c1272d"
 COLUMNS = 5
@@ -57,7 +60,10 @@ def weight_images(weight: np.ndarray, size: tuple[int, int], classes: Sequence[s
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Counts [actual, predicted], written into each cell and shaded by their share of the row."""
+    """Counts [actual, predicted], written into each cell and shaded by their share of the row.
+
+    The three most frequent confusions are framed.
+    """
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     axes = figure.subplots()
@@ -65,11 +71,50 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+    for row, column in most_confused(counts):
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2))
     axes.set_xticks(range(len(classes)), classes, rotation=45 if max(map(len, classes)) > 3 else 0)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     figure.colorbar(drawn, ax=axes, label="share of the actual class")
+    return figure
+
+
+def most_confused(counts: np.ndarray, most: int = 3) -> list[tuple[int, int]]:
+    """The cells (actual, predicted) off the diagonal with the highest counts, `most` at most, none that are 0."""
+    wrong = counts - np.diag(counts.diagonal())
+    ranked = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(cell), len(counts)) for cell in ranked]
+    return [cell for cell in cells if wrong[cell]]
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
+    """How often predictions [N] are right, over how probable the model says they are; below, how many there are.
+
+    In the bins of the calibration error, with 95 % intervals. On the diagonal, stated probability and accuracy agree.
+    """
+    bins = confidence_bins(confidence)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    filled = counts > 0
+    hits, stated = (np.bincount(bins, weights=each, minlength=CALIBRATION_BINS)[filled] for each in (right, confidence))
+    accuracy = hits / counts[filled]
+    low, high = wilson_interval(hits, counts[filled])
+    figure = Figure(figsize=(4.8, 5.6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], "--", color=GREY, label="stated = observed")
+    errors = (accuracy - low, high - accuracy)
+    above.errorbar(stated / counts[filled], accuracy, errors, fmt="o", color=BLACK, markersize=4, label="test images")
+    above.set_ylabel("accuracy (95 %)")
+    above.set_title(f"expected calibration error {calibration_error(confidence, right):.4f}", fontsize=10)
+    above.legend(loc="upper left")
+    width = 1 / CALIBRATION_BINS
+    bars = below.bar((np.arange(CALIBRATION_BINS) + 0.5) * width, counts, width * 0.9, color=GREY)
+    below.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize=7)
+    below.set_yscale("symlog")  # nine in ten images lie in the last bins
+    below.set_ylim(0, 10 * counts.max())
+    below.set_ylabel("images")
+    below.set_xlabel("probability that the model states")
     return figure
 
 

@@ -32,10 +32,10 @@ class EventModel:
     """Height and width of the images that it answers to."""
     classes: int
     dataset: str
-    data: str
-    """The digest of the test images' file."""
-    accuracy: float
-    """On the test images."""
+    held_out: str
+    """Which images were held out, and of what training data: models compare on the same ones alone."""
+    valid_cost: float
+    """Mean cost of the held-out images in nats; that of each is among the event's artifacts."""
 
 
 @dataclass
@@ -85,14 +85,14 @@ class Event:
         return digest
 
     def add_model(
-        self, path: Path, example: np.ndarray, classes: int, dataset: str, data: str, accuracy: float
+        self, path: Path, example: np.ndarray, classes: int, dataset: str, held_out: str, valid_cost: float
     ) -> None:
         """Bring the model itself, for the registry; `example` is two images or more that it answers to."""
         self.keep(path, "model")
         with files.replacing(self.folder / "model/example.npy") as temporary:
             np.save(temporary, example)
         height, width = example.shape[1:]
-        self.model = EventModel(path.name, (height, width), classes, dataset, data, accuracy)
+        self.model = EventModel(path.name, (height, width), classes, dataset, held_out, valid_cost)
 
     def write(self) -> None:
         """Bring the event's file up to date."""

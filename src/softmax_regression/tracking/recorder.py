@@ -1,6 +1,6 @@
 """Records the journal's events in MLflow, while their stages run and after.
 
-Started by a stage, with the log that handover.py describes; without one, as `make track`, for whatever is left.
+A stage starts it, with the log that handover.py describes; `softmax track` records what is left over.
 """
 
 import contextlib
@@ -25,18 +25,24 @@ from softmax_regression.tracking.store import tracking_uri
 SECONDS_BETWEEN_LOOKS = 0.02
 
 
-def main() -> None:
-    """Record what one DVC's stages do, or all that is left over."""
+def main(log: Path) -> None:
+    """Record what the stages of one DVC do."""
+    root = _prepare()
+    print(READY, flush=True)
+    serve(log.name.removeprefix("recorder-"), root)
+    log.unlink(missing_ok=True)
+
+
+def record_left_over() -> None:
+    """Record whatever is left over."""
+    record_finished(_prepare(), say=print)
+
+
+def _prepare() -> Path:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     root = project.root()
     _sweep(root)
-    if len(sys.argv) > 1:
-        print(READY, flush=True)
-        log = Path(sys.argv[1])
-        serve(log.name.removeprefix("recorder-"), root)
-        log.unlink(missing_ok=True)
-    else:
-        record_finished(root, say=print)
+    return root
 
 
 def serve(key: str, root: Path) -> None:
@@ -131,4 +137,4 @@ def _sweep(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from softmax_regression.results.statistics import paired_difference
 from softmax_regression.tracking import serving
 from softmax_regression.tracking.event import Event, EventModel
 
@@ -21,7 +22,9 @@ MODEL_NAME = "softmax-regression"
 MODEL_TAG = "model.sha256"
 SERVING_MODULE = "softmax_serving"
 """The name under which serving.py goes along with the model, which so loads where the project is not installed."""
-DATA_TAG, ACCURACY_TAG = "test_data.md5", "test_accuracy"
+COSTS = "valid_costs.npy"
+"""The artifact with the cost of each held-out image."""
+HELD_OUT_TAG, VALID_COST_TAG, RUN_TAG = "held_out", "valid_cost", "run"
 
 
 def register(client: MlflowClient, run: Run, event: Event, model: EventModel) -> str:
@@ -31,13 +34,14 @@ def register(client: MlflowClient, run: Run, event: Event, model: EventModel) ->
     """
     logged = _logged_model(client, run, event, model)
     _link(client, run.info.run_id, logged.model_id)
-    return _judge(client, _version(client, logged, run, event, model), champion_alias(model.dataset))
+    version = _version(client, logged, run, event, model)
+    return _judge(client, version, champion_alias(model.dataset), model.dataset)
 
 
 def champion_alias(dataset: str) -> str:
     """The alias of the best model: `champion` on MNIST, and one of its own on each other data set.
 
-    Accuracies compare on the same data alone; with one alias for all, whoever began with the digits would keep them.
+    Models compare on the same data alone; with one alias for all, whoever began with the digits would keep them.
     """
     return "champion" if dataset == "mnist" else f"champion-{dataset}"
 
@@ -97,48 +101,80 @@ def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event, 
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    tags = {MODEL_TAG: event.model_sha256, DATA_TAG: model.data, ACCURACY_TAG: str(model.accuracy)}
+    tags = {
+        MODEL_TAG: event.model_sha256,
+        HELD_OUT_TAG: model.held_out,
+        VALID_COST_TAG: str(model.valid_cost),
+        RUN_TAG: run.info.run_name,
+    }
     return client.create_model_version(
         MODEL_NAME, f"models:/{logged.model_id}", run.info.run_id, tags, model_id=logged.model_id
     )
 
 
-def _judge(client: MlflowClient, version: ModelVersion, alias: str) -> str:
-    """Move the alias to a version that beats the champion's test accuracy on the same data; say why, or why not."""
-    accuracy, data = float(version.tags[ACCURACY_TAG]), version.tags[DATA_TAG]
+def _judge(client: MlflowClient, version: ModelVersion, alias: str, dataset: str) -> str:
+    """Give the alias to a version that is better, beyond chance, than the one that has it; say why, or why not."""
     try:
         champion = client.get_model_version_by_alias(MODEL_NAME, alias)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        reason = f"version {version.version} is the first"
+        wins, reason = True, f"the first on {dataset}"
     else:
-        best = float(champion.tags[ACCURACY_TAG])
-        against = f"version {champion.version}'s {best}"
         if str(champion.version) == str(version.version):
-            return f"yes: it is version {version.version}"
-        if champion.tags[DATA_TAG] != data:
-            return f"no: version {champion.version} was tested on other data"
-        if accuracy <= best:
-            return f"no: accuracy {accuracy} does not beat {against}"
-        reason = f"accuracy {accuracy} beats {against}"
-    champion = _crown(client, version, alias)
-    if str(champion.version) == str(version.version):
-        return f"yes: {reason}"
-    return f"no: accuracy {accuracy} does not beat version {champion.version}'s {champion.tags[ACCURACY_TAG]}"
+            return f"is version {version.version} already"
+        wins, reason = _challenge(client, version, champion)
+    if wins:
+        champion = _crown(client, version, alias)
+        if str(champion.version) == str(version.version):
+            return f"takes over: {reason}"
+        _, reason = _challenge(client, version, champion)
+    return f"stays: {reason}"
+
+
+def _challenge(client: MlflowClient, version: ModelVersion, champion: ModelVersion) -> tuple[bool, str]:
+    """Whether a version costs less on the same held-out images than the champion, beyond chance; and the figures.
+
+    Image by image: the mean difference must lie below zero by more than its 95 % interval.
+    """
+    name = f"{champion.tags.get(RUN_TAG, f'version {champion.version}')}'s"
+    own, others = version.tags[HELD_OUT_TAG], champion.tags.get(HELD_OUT_TAG)
+    if own != others:
+        return False, f"not comparable with {name}, for which other images were held out ({others}, not {own})"
+    own_costs, others_costs = (_costs(client, each) for each in (version, champion))
+    if own_costs is None or others_costs is None:
+        return False, f"not comparable with {name}: the costs of the held-out images are gone"
+    difference, error = paired_difference(own_costs, others_costs)
+    how = "better" if difference < 0 else "worse"
+    return difference < -error, f"{abs(difference):.5f} ± {error:.5f} nats a held-out image {how} than {name}"
+
+
+def _costs(client: MlflowClient, version: ModelVersion) -> np.ndarray | None:
+    """The cost of each held-out image, float32 [N], as the version's run keeps it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return np.load(client.download_artifacts(str(version.run_id), COSTS, folder))
+        except (MlflowException, OSError) as error:
+            if isinstance(error, MlflowException) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
 
 
 def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVersion:
-    """Set the alias to a version, or to the best that was tested on the same data; return which it is.
+    """Set the alias to a version, or to one that is better beyond chance; return which it is.
 
     Another machine may have set it since the champion was looked up, and this would undo that. So whoever sets it looks
-    at all versions after that, and sets it again where one is better: then the last to set it has set it to the best.
+    at all versions with the same images held out after that, and sets it again where one of them wins.
     """
-    same_data = f"name = '{MODEL_NAME}' and tags.`{DATA_TAG}` = '{version.tags[DATA_TAG]}'"
+    same_images = f"name = '{MODEL_NAME}' and tags.`{HELD_OUT_TAG}` = '{version.tags[HELD_OUT_TAG]}'"
+
+    def cost(known: ModelVersion) -> float:
+        return float(known.tags[VALID_COST_TAG])
+
     while True:
         client.set_registered_model_alias(MODEL_NAME, alias, version.version)
-        versions = client.search_model_versions(same_data)
-        best = max(versions, key=lambda known: (float(known.tags[ACCURACY_TAG]), -int(known.version)))
-        if str(best.version) == str(version.version):
+        cheaper = [known for known in client.search_model_versions(same_images) if cost(known) < cost(version)]
+        better = [known for known in cheaper if _challenge(client, known, version)[0]]
+        if not better:
             return version
-        version = best
+        version = min(better, key=cost)

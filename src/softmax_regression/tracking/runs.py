@@ -10,6 +10,7 @@ from pathlib import Path
 # MLflow reads these when it is imported. By default it would wait four minutes and more for a server that is down.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
@@ -110,9 +111,9 @@ def _take_over(client: MlflowClient, run: Run, event: Event) -> dict[str, str]:
     client.log_inputs(run.info.run_id, earlier.inputs.dataset_inputs if earlier.inputs else [])
     registry.link(client, run.info.run_id, earlier)
     with tempfile.TemporaryDirectory() as folder:
-        if client.list_artifacts(earlier.info.run_id, "figures"):
-            client.download_artifacts(earlier.info.run_id, "figures", folder)
-            client.log_artifacts(run.info.run_id, folder)
+        for name in {file.path for file in client.list_artifacts(earlier.info.run_id)} & {"figures", registry.COSTS}:
+            client.download_artifacts(earlier.info.run_id, name, folder)
+        client.log_artifacts(run.info.run_id, folder)
     tags = {name: value for name, value in earlier.data.tags.items() if name.startswith(("status.", "champion"))}
     return {**tags, f"status.{event.stage}": event.status, "evaluated.in": earlier.info.run_id}
 

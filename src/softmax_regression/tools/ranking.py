@@ -1,0 +1,86 @@
+"""The present commit and its experiments, ranked by their cost on the held-out images."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dvc.repo import Repo
+
+from softmax_regression.results.statistics import paired_difference
+
+PARAMETERS, FIGURES, COSTS, DATA = (
+    "params.yaml",
+    "metrics/valid.json",
+    "metrics/valid_costs.npy",
+    "data/train.safetensors",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A finished one, or the commit itself."""
+
+    name: str
+    is_commit: bool
+    parameters: Mapping[str, Any]
+    figures: Mapping[str, float]
+    """Of the held-out images: cost, accuracy, accuracy_low, accuracy_high."""
+    held_out: tuple[str, float]
+    """What they are: the digest of the training data, and the share of it."""
+    costs: np.ndarray | None
+    """The cost of each held-out image, float32 [N]; None where the cache does not have them."""
+
+
+def finished(repo: Repo) -> list[Experiment]:
+    """The commit and the experiments on it that have finished."""
+    commit = repo.experiments.show()[1]
+    found = []
+    for each in (commit, *(commit.experiments or [])):
+        state, executor = (each, None) if each is commit else (each.revs[0], each.executor)
+        figures = state.data and state.data.metrics.get(FIGURES, {}).get("data")
+        if figures and (executor is None or executor.state == "success"):
+            parameters = state.data.params[PARAMETERS]["data"]
+            output, data = state.data.outs.get(COSTS), state.data.deps[DATA]
+            path = Path(repo.cache.local.oid_to_path(output.hash)) if output and output.hash else None
+            costs = np.load(path) if path and path.is_file() else None
+            name = each.name or state.rev[:7]
+            found.append(
+                Experiment(name, each is commit, parameters, figures, (data.hash, parameters["validation"]), costs)
+            )
+    return found
+
+
+def table(experiments: Iterable[Experiment]) -> str:
+    """The lowest cost first, each with how far it lies above the best and the parameters that vary.
+
+    One that its 95 % interval does not tell from the best is marked by ≈.
+    """
+    ranked = sorted(experiments, key=lambda each: each.figures["cost"])
+    names = varying(ranked)
+    rows: list[Sequence[str]] = [("", "valid_cost", "above the best", *names, "valid_accuracy (95 %)")]
+    for each in ranked:
+        low, high = each.figures["accuracy_low"], each.figures["accuracy_high"]
+        accuracy = f"{each.figures['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+        settings = [str(each.parameters.get(name)) for name in names]
+        rows.append((each.name, f"{each.figures['cost']:.5f}", _above(each, ranked[0]), *settings, accuracy))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def varying(experiments: Sequence[Experiment]) -> list[str]:
+    """The names of the parameters that are not the same in all experiments."""
+    names = experiments[0].parameters if experiments else ()
+    return [name for name in names if len({str(each.parameters.get(name)) for each in experiments}) > 1]
+
+
+def _above(one: Experiment, best: Experiment) -> str:
+    if one is best:
+        return "best"
+    if one.held_out != best.held_out:
+        return "other images"
+    if one.costs is None or best.costs is None:
+        return "not in the cache"
+    difference, error = paired_difference(one.costs, best.costs)
+    return f"{difference:.5f} ± {error:.5f}{' ≈' if difference <= error else ''}"
