@@ -4,7 +4,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run tutorial experiments sweep push verify test test-all trials bench lint ui track lock
+.PHONY: help setup run tutorial experiments sweep push verify test test-all trials bench lint ui track lock
+
+help:
+	@echo 'make run          set up, then run the pipeline: one to two minutes'
+	@echo 'make ui           look at the runs in MLflow'
+	@echo 'make experiments  rank what was tried on this commit: dvc exp run -S lr=0.2'
+	@echo 'make sweep        try six learning rates, two at a time: two minutes'
+	@echo 'make tutorial     the article, checked: a minute'
+	@echo 'make push         share results, and what restores experiments on another machine'
+	@echo 'make track        record in MLflow what an outage has left'
+	@echo 'make test         quick tests: four minutes; make test-all, all of them: 13; make lint: style and types'
+	@echo 'make bench        measure the speed: 15 minutes; make trials, interrupt it 120 times: 40'
+	@echo 'Beside these: softmax --help, and the commands of dvc, in .venv/bin.'
 
 setup: .venv/installed
 
@@ -12,6 +24,7 @@ setup: .venv/installed
 # told to keep no compiled modules (PYTHONDONTWRITEBYTECODE, as in most containers): MLflow then loads in 3.9 s, not 1.5.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	@echo 'Installing into .venv what requirements.lock lists: 7 GB on the disk, a minute or two with a fast network'
 	$(PYTHON) -m venv .venv
 	awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
@@ -26,11 +39,12 @@ identity = git config user.email > /dev/null || export GIT_AUTHOR_NAME=nobody GI
 # Where no mirror answers, the bundled digits show the pipeline; `dvc repro` itself never swaps data.
 run: verify
 	@$(BIN)/dvc repro || { \
-	  $(BIN)/python -m softmax_regression.tools.mirrors; test $$? -eq 1 || exit 1; \
+	  $(BIN)/softmax mirrors; test $$? -eq 1 || exit 1; \
 	  echo 'No mirror can be reached: running the bundled digits instead, as dvc exp run -S dataset=digits'; \
 	  $(identity) $(BIN)/dvc exp run -S dataset=digits && \
 	  echo 'params.yaml now says digits. Back to MNIST, once a mirror is there: git checkout . && make run'; }
 	@$(BIN)/dvc metrics show
+	@echo 'The pictures are in figures/, the model in models/. Next: make ui, or .venv/bin/dvc exp run -S lr=0.2'
 
 # The article that the project grew out of: each figure it printed beside the reproduced one.
 tutorial: setup
@@ -50,16 +64,16 @@ sweep: run
 	@$(identity) $(BIN)/dvc exp run --queue $(SWEEP)
 	@$(identity) $(BIN)/dvc exp run --run-all --jobs $(WORKERS)
 	@$(BIN)/softmax experiments
-	@$(BIN)/python -m softmax_regression.tools.sweep
+	@$(BIN)/softmax sweep
 
 # All that another clone needs to restore experiments instead of computing them; for results alone `dvc push` is enough.
 push: setup
 	$(BIN)/dvc push --run-cache
-	$(BIN)/python -m softmax_regression.tools.cache push
+	$(BIN)/softmax push
 
 # DVC does not look whether the files in its cache are still what they were.
 verify: setup
-	@$(BIN)/python -m softmax_regression.tools.cache verify
+	@$(BIN)/softmax verify
 
 # In a few minutes, what a change is likely to break; test-all is everything, with servers, browsers and power cuts.
 test: setup
@@ -78,7 +92,7 @@ lint: setup
 	$(BIN)/mypy
 
 ui: setup
-	@$(BIN)/python -m softmax_regression.tracking.ui
+	@$(BIN)/softmax ui
 
 # Records in MLflow what a server's outage or a killed stage has left in .journal.
 track: setup

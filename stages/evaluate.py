@@ -12,12 +12,13 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.model import exact
 from softmax_regression.results import evaluation
+from softmax_regression.tracking.git import committed_json
 from softmax_regression.tracking.journal import recording
 
 TRAIN, TEST, MODEL = Path("data/train.safetensors"), Path("data/test.safetensors"), Path("models/softmax.safetensors")
 COSTS = Path("metrics/valid_costs.npy")
-TRACKED_AS = {"train": "final_train", "valid": "valid", "test": "test"}
-"""The figures' names in MLflow, where train_cost is the cost of each epoch, taken before its updates."""
+TRACKED_AS = {"train": "final_train", "valid": "final_valid", "test": "test"}
+"""How the figures' names begin in MLflow, where train_cost and valid_cost have a value for each epoch."""
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
         held_out = f"{len(valid)} of {files.md5(TRAIN)}"
         example = sets["test"].images[:2]
         event.add_model(MODEL, example, len(train.classes), train.dataset, held_out, evaluations["valid"].cost)
-    print(evaluation.table(evaluations))
+    print(evaluation.table(evaluations, {name: committed_json(f"metrics/{name}.json") for name in evaluations}))
 
 
 if __name__ == "__main__":

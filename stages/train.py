@@ -1,6 +1,7 @@
 """Train the model on the training images; save it, its costs, and a run in MLflow."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from softmax_regression.model.arithmetic import choose_device, hold_to_one_order
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.journal import recording, unrecorded
 from softmax_regression.training import checkpoint, workers
+from softmax_regression.training.loop import worse_than_guessing
 from softmax_regression.training.progress import show
 from softmax_regression.training.recipe import Recipe
 from softmax_regression.training.state import TrainingState
@@ -30,9 +32,10 @@ def main() -> None:
     if recipe.implementation == "builtin":
         hold_to_one_order()
     device = choose_device(parameters.device)
-    join = workers.join(device, parameters.workers)
-    with join as share, recording("train") if share.is_first else unrecorded("train") as event:
-        event.parameters = parameters.model_dump()
+    with (
+        workers.join(device, parameters.workers) as share,
+        recording("train", parameters=parameters.model_dump()) if share.is_first else unrecorded("train") as event,
+    ):
         training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
         digest = event.add_input(DATA, training.dataset, training.source, "training")
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
@@ -51,6 +54,9 @@ def main() -> None:
         if share.is_first:
             state.model.save(MODEL)
             files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
+            if warning := worse_than_guessing(record, len(training.classes)):
+                event.tags["worse_than_guessing"] = warning
+                print(f"warning: {warning}", file=sys.stderr)
             event.model_sha256 = files.sha256(MODEL)
             event.keep(COSTS)
     if share.is_first:

@@ -30,21 +30,20 @@ def main() -> None:
     sets = {name: ImageSet.load(path, "mnist") for name, path in DATA.items()}
     epochs, count = tutorial.article_epochs, tutorial.article_images
     article = Recipe("scratch", tutorial.article_lr, "constant", epochs, batch_size=count, momentum=0, weight_decay=0)
-    settings = {"images": count, "lr": article.lr, "epochs": epochs}
-    with recording("from_scratch", experiment="tutorial", run_name="from scratch") as event:
+    settings: dict[str, object] = {"images": count, "lr": article.lr, "epochs": epochs}
+    with recording("from_scratch", None, "tutorial", "from scratch", settings) as event:
         note_inputs(event, sets)
-        event.parameters = settings
         from_scratch(event, sets, article)
-    with recording("builtin", experiment="tutorial", run_name="built-in API") as event:
+    settings |= {"init_std": tutorial.article_init_std, "seeds": tutorial.article_seeds}
+    with recording("builtin", None, "tutorial", "built-in API", settings) as event:
         note_inputs(event, {"training": sets["training"]})
-        event.parameters = {**settings, "init_std": tutorial.article_init_std, "seeds": tutorial.article_seeds}
         recipe = dataclasses.replace(article, implementation="builtin")
         builtin(event, sets["training"].part(0, count), tutorial.article_init_std, tutorial.article_seeds, recipe)
-    with recording("learning_curve", experiment="tutorial", run_name="learning curve") as event:
+    recipe = Recipe.of(vars(parameters))
+    sizes, seeds = tutorial.curve_sizes, tutorial.curve_seeds
+    settings = {**vars(recipe), "init_std": parameters.init_std, "sizes": sizes, "seeds": seeds}
+    with recording("learning_curve", None, "tutorial", "learning curve", settings) as event:
         note_inputs(event, sets)
-        recipe = Recipe.of(vars(parameters))
-        sizes, seeds = tutorial.curve_sizes, tutorial.curve_seeds
-        event.parameters = {**vars(recipe), "init_std": parameters.init_std, "sizes": sizes, "seeds": seeds}
         curve = learning_curve(sets["training"], sets["testing"], sizes, seeds, parameters.init_std, recipe)
         columns, rows = [f"test_accuracy_seed_{seed}" for seed in range(seeds)], []
         for size, accuracies in curve:

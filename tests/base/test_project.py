@@ -13,6 +13,14 @@ def test_dvc_names_the_root_to_a_stage_that_runs_in_a_copy(tmp_path: Path, monke
     assert project.root() == tmp_path.resolve()
 
 
+def test_a_person_may_be_anywhere_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs/figures").mkdir(parents=True)
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path / "docs/figures")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    assert project.root() == tmp_path.resolve()
+
+
 def test_without_dvc_the_root_is_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)

@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clone import ROOT
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.base.running import STARTED_BY, run
@@ -58,29 +60,41 @@ def test_success_goes_on() -> None:
     assert done == [True]
 
 
-# As dvc.yaml starts a stage; what started it is a shell here, which ends after a moment.
-A_STAGE_WHOSE_STARTER_DIES = """
-exec env SOFTMAX_STARTED_BY=$PPID "$0" -c '
+STAGE = """
 import os, pathlib, time
 from softmax_regression.base.running import run
 def main():
     pathlib.Path("pid").write_text(str(os.getpid()))
     time.sleep(60)
     pathlib.Path("result").touch()
-run(main)'
+run(main)
+"""
+DVC = """
+import os, subprocess, sys
+subprocess.run(sys.argv[1:], env={**os.environ, "DVC_STAGE": "train"})
 """
 
 
-def test_a_stage_ends_when_what_started_it_dies(tmp_path: Path) -> None:
-    command = ["sh", "-c", A_STAGE_WHOSE_STARTER_DIES, sys.executable]
-    starter = subprocess.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({command!r})"], cwd=tmp_path)
+@pytest.mark.parametrize(
+    "shell",
+    [
+        pytest.param(name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed"))
+        for name in ("sh", "bash", "tcsh", "fish", "zsh")
+    ],
+)
+def test_a_stage_ends_when_the_dvc_that_started_it_dies(shell: str, tmp_path: Path) -> None:
+    """As dvc.yaml starts it, by the user's shell."""
+    (tmp_path / "stage.py").write_text(STAGE)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", DVC, shell, "-c", f"{ROOT}/stages/run stage.py"]
+    dvc = subprocess.Popen(command, cwd=tmp_path, env=environment)
     pid = tmp_path / "pid"
     wait_until(lambda: pid.is_file() and pid.read_text() != "")
     stage = int(pid.read_text())
     time.sleep(1)
     assert is_alive(stage)
-    starter.kill()
-    starter.wait()
+    dvc.kill()
+    dvc.wait()
     wait_until(lambda: not is_alive(stage))
 
 

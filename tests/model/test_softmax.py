@@ -106,3 +106,17 @@ def test_what_is_not_a_model_is_refused(small: ImageSet, tmp_path: Path) -> None
     small.save(tmp_path / "train.safetensors")
     with pytest.raises(UserError, match=r"train\.safetensors: not a model"):
         SoftmaxRegression.load(tmp_path / "train.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("images", "what"),
+    [
+        (torch.rand(2, 6), r"float32 \[2, 6\]"),
+        (torch.zeros(2, 7, dtype=torch.uint8), r"uint8 \[2, 7\]"),
+        (torch.zeros(2, 2, 3, dtype=torch.uint8), r"uint8 \[2, 2, 3\]"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images: torch.Tensor, what: str) -> None:
+    model = SoftmaxRegression(torch.zeros(3, 6).double(), torch.zeros(3).double())
+    with pytest.raises(UserError, match=rf"^images are {what}, must be uint8 \[N, 6\], 0 the background and 255 "):
+        model.log_probabilities(images)

@@ -104,6 +104,15 @@ def test_an_applied_experiment_is_the_workspace_and_a_branch_holds_one(another: 
 def test_the_table_fits_a_terminal(another: Clone) -> None:
     lines = another.make("experiments").splitlines()
     assert max(map(len, lines)) <= 100
+    names = [
+        "valid_cost",
+        "above the best",
+        "lr",
+        "epochs",
+        "momentum",
+        "valid_accuracy (95 %)",
+    ]  # none of the test images
+    assert re.split("  +", lines[0].strip()) == names
     assert [re.split("  +", line.strip())[0] for line in lines][1:] == [
         *("sweep-4", "again", "faster", "sweep-2", "sweep-3", "main", "sweep-1", "slow")
     ]

@@ -158,7 +158,7 @@ def test_a_conflict_in_the_lock_is_left_to_the_user(clone: Clone) -> None:
     lock = clone.folder / "dvc.lock"
     lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
     conflict = lock.read_bytes()
-    clone.run("python", "-m", "softmax_regression.tools.cache", "verify", check=False, PYTHONPATH="src")
+    clone.run("python", "-m", "softmax_regression.tools.command", "verify", check=False, PYTHONPATH="src")
     assert lock.read_bytes() == conflict
 
 

@@ -1,4 +1,4 @@
-"""The workflow for GitHub: what can be known of it here."""
+"""What those meet who come by GitHub: the workflow, the README's Python, the line ends."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,26 @@ def test_every_make_target_exists() -> None:
     assert declared
     assert wanted == {"setup", "lint", "verify", "test-all"}
     assert wanted <= set(declared[1].split())
+
+
+def test_the_readmes_python_runs(trained: Clone, tmp_path: Path) -> None:
+    clone = trained.copy(tmp_path / "clone")
+    blocks = re.findall(r"^```\n(python -c \"\n.*?\")\n```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    printed = [clone.run("bash", "-c", block, PYTHONPATH="src") for block in blocks if "mlflow" not in block]
+    assert re.fullmatch(r"tensor\(\[(\d, ){9}\d\]\)\n", printed[0])
+    cost, accuracy = map(float, printed[1].strip("()\n").split(", "))
+    assert cost < 0.5
+    assert accuracy > 0.88
+
+
+def test_line_ends_are_the_same_whatever_git_is_told(tmp_path: Path) -> None:
+    origin = Clone(tmp_path / "origin")  # with the working tree's changes
+    clone = ("git", "clone", "--quiet", "--config", "core.autocrlf=true", ".", str(tmp_path / "windows"))
+    origin.run(*clone)
+    listed = origin.run("git", "-C", str(tmp_path / "windows"), "ls-files", "--eol")
+    assert "w/lf" in listed
+    assert "w/crlf" not in listed
 
 
 def test_the_comment_shows_what_changed(trained: Clone, tmp_path: Path) -> None:

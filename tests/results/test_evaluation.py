@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,12 @@ def test_one_image_has_no_standard_error() -> None:
 
 
 def test_lines_for_people_hold_the_intervals() -> None:
-    lines = table({"test": evaluate(predictions(PROBABILITIES), LABELS)}).splitlines()
-    assert [line.split() for line in lines] == [
-        ["accuracy", "(95", "%)", "cost", "in", "nats", "(95", "%)"],
-        ["test", "0.5000", "(0.1500", "to", "0.8500)", "0.9497", "±", "0.7485"],
+    evaluation = evaluate(predictions(PROBABILITIES), LABELS)
+    lines = table({"valid": evaluation, "test": evaluation}, {"test": {"accuracy": 0.75}}).splitlines()
+    assert [re.split("  +", line.strip()) for line in lines] == [
+        ["accuracy (95 %)", "cost in nats (95 %)", "committed accuracy"],
+        ["valid", "0.5000 (0.1500 to 0.8500)", "0.9497 ± 0.7485"],
+        ["test", "0.5000 (0.1500 to 0.8500)", "0.9497 ± 0.7485", "0.7500"],
     ]
 
 

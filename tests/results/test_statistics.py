@@ -22,9 +22,17 @@ from softmax_regression.results.statistics import (
 def test_wilsons_interval_is_that_of_scipy_and_statsmodels(share: tuple[int, int]) -> None:
     right, count = share
     found = wilson_interval(np.array(right), np.array(count))
+    assert 0 <= found[0] <= right / count <= found[1] <= 1
     scipy_ends = stats.binomtest(right, count).proportion_ci(method="wilson")
     np.testing.assert_allclose(found, [scipy_ends.low, scipy_ends.high], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(found, proportion_confint(right, count, method="wilson"), rtol=1e-9, atol=1e-12)
+
+
+def test_where_all_are_right_the_interval_ends_at_exactly_1() -> None:
+    counts = np.arange(1, 100_000)
+    low, _ = wilson_interval(np.zeros_like(counts), counts)
+    _, high = wilson_interval(counts, counts)
+    assert (low == 0).all() and (high == 1).all()
 
 
 def test_the_interval_of_mnists_test_accuracy() -> None:

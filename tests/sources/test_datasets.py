@@ -152,6 +152,15 @@ def test_data_mirror_comes_before_the_public_mirrors(tmp_path: Path) -> None:
     assert list(datasets.mirrors(public, "near", tmp_path)) == [tmp_path / "near", *public.mirrors]
     assert list(datasets.mirrors(public, "/far", tmp_path)) == [Path("/far"), *public.mirrors]
     assert list(datasets.mirrors(public, "http://near", tmp_path)) == ["http://near/", *public.mirrors]
+    assert list(datasets.mirrors(public, "file:///far", tmp_path)) == [Path("/far"), *public.mirrors]
+    assert list(datasets.mirrors(public, "~/near", tmp_path)) == [Path.home() / "near", *public.mirrors]
+
+
+def test_a_full_temporary_folder_is_not_taken_for_a_mirrors_fault(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^/\S+/gone/payload: No such file or directory; set TMPDIR to a folder with room "
+    ):
+        datasets._read_idx(PAYLOADS["train-images.gz"], 3, 3, tmp_path / "gone")
 
 
 def test_a_recompressed_file_has_the_checksum_of_its_payload_but_not_that_of_the_published_file(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from softmax_regression.tools.command import softmax as softmax_command
+
 START = (sys.executable, "-m", "softmax_regression.tools.command")
 
 
@@ -13,7 +15,7 @@ def softmax(*arguments: str, folder: Path | None = None) -> subprocess.Completed
     return subprocess.run([*START, *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("compare", "--help"), ("track", "--help")])
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), *((name, "--help") for name in softmax_command.commands)])
 def test_help_is_there_for_each_command(arguments: tuple[str, ...]) -> None:
     done = softmax(*arguments)
     assert (done.returncode, done.stderr) == (0, "")

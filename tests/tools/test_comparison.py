@@ -40,7 +40,7 @@ def test_the_difference_and_its_interval_are_those_of_resampled_images() -> None
 
 def test_what_chance_explains_is_said_to_be_chance_and_what_it_does_not_is_not() -> None:
     chance = compare_right("a", RIGHT, "b", flipped(0.001))
-    assert "cannot tell which model is better" in chance.conclusion
+    assert "Chance alone could explain the difference" in chance.conclusion
     beyond = compare_right("a", RIGHT, "b", flipped(0.3))
     assert beyond.conclusion == "a is right more often than b, beyond chance, on images like these."
     assert compare_right("b", flipped(0.3), "a", RIGHT).conclusion == beyond.conclusion
@@ -57,7 +57,7 @@ def test_ten_lines_tell_it() -> None:
         "only later right 1",
         "difference +0.0000 (-0.5658 to +0.5658)",
         "exact McNemar test: p = 1",
-        "Chance explains the difference: these 4 images cannot tell which model is better.",
+        "Chance alone could explain the difference: these 4 images do not tell which is better.",
         "To choose between models, use the held-out images: softmax experiments",
     ]
 

@@ -43,11 +43,11 @@ def test_a_mirror_that_does_not_answer_is_not(mirror: str, request: pytest.Fixtu
 
 
 @pytest.mark.usefixtures("parameters")
-def test_it_ends_with_1_where_no_mirror_answers(monkeypatch: pytest.MonkeyPatch, server: str, refused: str) -> None:
+def test_where_no_mirror_answers_none_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, server: str, refused: str
+) -> None:
     publish_at(monkeypatch, refused, f"{server}gone/")
-    with pytest.raises(SystemExit) as ended:
-        reachable.main()
-    assert ended.value.code == 1
+    assert not reachable.can_be_reached(Path.cwd())
 
 
 @pytest.mark.usefixtures("parameters")
@@ -56,7 +56,7 @@ def test_one_mirror_of_several_is_enough(
 ) -> None:
     (tmp_path / "first.gz").touch()
     publish_at(monkeypatch, refused, server)
-    reachable.main()
+    assert reachable.can_be_reached(Path.cwd())
 
 
 @pytest.mark.usefixtures("parameters")
@@ -65,13 +65,13 @@ def test_data_mirror_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "near/first.gz").touch()
     publish_at(monkeypatch, refused)
     monkeypatch.setenv("DATA_MIRROR", "near")
-    reachable.main()
+    assert reachable.can_be_reached(Path.cwd())
 
 
 def test_digits_need_no_mirror(parameters: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters.write_text(parameters.read_text().replace("dataset: mnist", "dataset: digits"))
     publish_at(monkeypatch)
-    reachable.main()
+    assert reachable.can_be_reached(Path.cwd())
 
 
 @pytest.mark.usefixtures("parameters")
@@ -79,10 +79,10 @@ def test_data_that_are_there_need_no_mirror(tmp_path: Path, monkeypatch: pytest.
     publish_at(monkeypatch)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/train.safetensors").touch()
-    reachable.main()
+    assert reachable.can_be_reached(Path.cwd())
 
 
 def test_wrong_parameters_are_no_matter_of_mirrors(parameters: Path) -> None:
     parameters.write_text("")
     with pytest.raises(UserError):
-        reachable.main()
+        reachable.can_be_reached(parameters.parent)

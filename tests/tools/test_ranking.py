@@ -1,5 +1,6 @@
 """How experiments are ranked, and what is said of their differences."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -30,10 +31,22 @@ def test_the_lowest_cost_comes_first_with_the_parameters_that_vary() -> None:
     assert rows[3][2:5] == [f"{difference:.5f}", "±", f"{error:.5f}"]
 
 
-def test_other_images_and_missing_costs_are_not_compared() -> None:
-    found = table([experiment("main", 0.0), experiment("b", 0.1, share=0.2), experiment("c", 0.2, costs=False)])
-    cells = [re.split("  +", line.strip()) for line in found.splitlines()]
-    assert [row[-2] for row in cells] == ["above the best", "best", "other images", "not in the cache"]
+def test_each_is_compared_with_the_best_on_its_own_images() -> None:
+    found = table([experiment("main", 0.0), experiment("b", 0.1, share=0.2), experiment("c", 0.2, share=0.2)])
+    difference, error = paired_difference(experiment("", 0.2).costs, experiment("", 0.1).costs)  # type: ignore[arg-type]
+    assert above(found) == ["best", "best", f"{difference:.5f} ± {error:.5f}"]
+
+
+def test_where_nothing_is_known_nothing_is_said_to_differ() -> None:
+    assert above(table([experiment("main", 0.0), experiment("c", 0.2, costs=False)])) == ["best", "not in the cache"]
+    one, other = (
+        dataclasses.replace(experiment(name, more), costs=np.array([more])) for name, more in (("a", 0.1), ("b", 0.2))
+    )
+    assert above(table([one, other])) == ["best", "0.10000 ± nan ≈"]
+
+
+def above(table: str) -> list[str]:
+    return [re.split("  +", line.strip())[2] for line in table.splitlines()[1:]]
 
 
 def test_parameters_that_are_the_same_do_not_vary() -> None:

@@ -1,6 +1,8 @@
 """What a stage says of itself, through the real recorder and a real store."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -82,6 +84,48 @@ def test_an_error_ends_the_block_and_fails_the_run(project: Path) -> None:
     (run,) = runs(project)
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "ValueError: diverged")
     assert run.data.metrics == {"train_cost": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ('{"stage": "tr', "it cannot be read: Unterminated string"),
+        ('{"stage": "train", "of_older_code": 1, "model": null}', "it cannot be read: .*of_older_code"),
+        (None, "MLflow refuses it: Changing param values is not allowed"),
+    ],
+)
+def test_an_event_that_cannot_be_recorded_is_set_aside_and_blocks_no_other(
+    damage: str | None, reason: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_something()
+    with recording("train") as event:
+        event.parameters = {"lr": 0.1}
+    (run,) = [run for run in runs(project) if run.data.metrics == {}]
+    folder = project / ".journal/123-0-refused"
+    folder.mkdir(parents=True)
+    values = {"stage": "train", "experiment": "softmax-regression", "run_name": "again", "starts_run": True}
+    values |= {"started": 1, "ended": 2, "status": "FINISHED", "model": None, "parameters": {"lr": 0.2}}
+    # As if it had been recorded, with other parameters, once before.
+    MlflowClient(f"sqlite:///{project / 'mlflow.db'}").set_tag(run.info.run_id, "journal.event", folder.name)
+    (folder / "event.json").write_text(damage if damage is not None else json.dumps(values))
+
+    record_finished(project, say=print)
+    kept = project / ".journal/set-aside-123-0-refused"
+    assert re.search(reason, (kept / "reason").read_text())
+    assert re.search(f"^{kept}: set aside: {reason}", capsys.readouterr().out, re.MULTILINE)
+    assert journal.events(project) == []
+    train_something()
+    assert len(runs(project)) == 3
+
+
+def test_a_deleted_experiment_comes_back_with_its_runs(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train_something()
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'softmax-regression'")
+    client.delete_experiment(experiment.experiment_id)
+    train_something()
+    assert len(runs(project)) == 2
+    assert "warning" not in capfd.readouterr().err
 
 
 STAGE_THAT_WAITS = """

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from events import Project
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, INTERNAL_ERROR
 
 from softmax_regression.base import files
 from softmax_regression.data import weights
@@ -65,21 +67,33 @@ def champion(client: MlflowClient) -> str:
 
 def test_only_a_model_that_is_better_beyond_chance_on_the_same_held_out_images_takes_over(project: Project) -> None:
     assert trained(project, 0.1, COSTS) == "takes over: the first on mnist"
-    worse = "stays: 0.09375 ± 0.02739 nats a held-out image worse than run-1's"
-    assert trained(project, 0.2, COSTS + (COSTS - CHEAPER)) == worse
-    assert trained(project, 0.3, LUCKY).startswith("stays: 0.05000 ± 0.")
-    other = "for which other images were held out (6 of d1, not 6 of d2)"
-    assert trained(project, 0.4, CHEAPER, held_out="6 of d2") == f"stays: not comparable with run-1's, {other}"
+    figures = "0.09375 ± 0.02739 nats a held-out image"
+    assert trained(project, 0.2, COSTS + (COSTS - CHEAPER)) == f"run-1 stays: this model is {figures} worse"
+    lucky = trained(project, 0.3, LUCKY)
+    assert re.fullmatch(
+        r"run-1 stays: this model is 0.05000 ± 0.4\d+ .* better, which chance alone could explain", lucky
+    )
+    assert trained(project, 0.35, COSTS) == "run-1 stays: equally good"
+    other = "other images were held out for it (6 of d1, not 6 of d2)"
+    assert trained(project, 0.4, CHEAPER, held_out="6 of d2") == f"run-1 stays: {other}"
     assert champion(project.client) == "1"
-    better = "takes over: 0.09375 ± 0.02739 nats a held-out image better than run-1's"
-    assert trained(project, 0.5, CHEAPER) == better
-    assert champion(project.client) == "5"
+    assert trained(project, 0.5, CHEAPER) == f"takes over: {figures} better than run-1"
+    assert champion(project.client) == "6"
 
-    assert trained(project, 0.5, CHEAPER) == "is version 5 already"
+    assert trained(project, 0.5, CHEAPER) == "is champion already, as version 6"
     versions = project.client.search_model_versions(f"name = '{registry.MODEL_NAME}'")
-    assert sorted(str(version.version) for version in versions) == ["1", "2", "3", "4", "5"]
-    assert len(project.client.search_logged_models([project.runs()[0].info.experiment_id])) == 5
+    assert sorted(str(version.version) for version in versions) == ["1", "2", "3", "4", "5", "6"]
+    assert len(project.client.search_logged_models([project.runs()[0].info.experiment_id])) == 6
     assert all(run.outputs and run.outputs.model_outputs for run in project.runs())
+
+
+def test_evaluated_again_a_run_keeps_what_was_said_when_its_model_took_over(project: Project) -> None:
+    trained(project, 0.1, COSTS)
+    trained(project, 0.2, CHEAPER)
+    (run,) = (run for run in project.runs() if "better than run-1" in run.data.tags["champion"])
+    event = project.event("evaluate", model=run.data.tags["model.sha256"])
+    event.add_model(project.root / "softmax.safetensors", IMAGES[:2], 3, "mnist", "6 of d1", float(CHEAPER.mean()))
+    assert project.record(event).data.tags["champion"] == run.data.tags["champion"]
 
 
 def test_each_data_set_has_a_champion_of_its_own(project: Project) -> None:
@@ -90,25 +104,66 @@ def test_each_data_set_has_a_champion_of_its_own(project: Project) -> None:
     assert str(digits.version) == "1"
 
 
-def test_a_champion_whose_costs_are_gone_stays_and_it_is_said(project: Project) -> None:
-    trained(project, 0.1, COSTS, keep=False)
-    said = "stays: not comparable with run-1's: the costs of the held-out images are gone"
-    assert trained(project, 0.2, CHEAPER) == said
+@pytest.mark.parametrize("damage", [None, b"", b"\x93NUMPY", np.arange(5.0)])
+def test_a_champion_whose_costs_are_gone_or_damaged_stays_and_it_is_said(project: Project, damage: object) -> None:
+    trained(project, 0.1, COSTS, keep=damage is not None)
+    (path,) = [*project.root.glob(f"mlartifacts/*/artifacts/{registry.COSTS}")] or [project.root / "none"]
+    if isinstance(damage, np.ndarray):
+        np.save(path, damage)
+    elif isinstance(damage, bytes):
+        path.write_bytes(damage)
+    assert trained(project, 0.2, CHEAPER) == "run-1 stays: the costs of the held-out images are gone"
     assert champion(project.client) == "1"
 
 
-def test_a_champion_of_the_time_before_there_were_costs_stays_and_it_is_said(project: Project) -> None:
+def test_costs_that_cannot_be_had_for_now_are_not_taken_for_gone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained(project, 0.1, COSTS)
-    for tag in (registry.HELD_OUT_TAG, registry.RUN_TAG):
-        project.client.delete_model_version_tag(registry.MODEL_NAME, "1", tag)
-    assert trained(project, 0.2, CHEAPER).startswith("stays: not comparable with version 1's, for which other images")
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("timed out", error_code=INTERNAL_ERROR)
+
+    with monkeypatch.context() as outage, pytest.raises(MlflowException, match="timed out"):
+        outage.setattr(MlflowClient, "list_artifacts", refuse)
+        trained(project, 0.2, CHEAPER)
+    assert trained(project, 0.2, CHEAPER).startswith("takes over: 0.09375")
+
+
+def test_a_server_without_models_of_runs_takes_the_rest(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("404 Not Found", error_code=ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr(MlflowClient, "search_logged_models", refuse)
+    said = "not registered: this server is older than MLflow 3, and knows no models of runs"
+    assert trained(project, 0.1, COSTS) == said
+    assert [run.info.status for run in project.runs()] == ["FINISHED"]
+
+
+def test_one_held_out_image_tells_nothing(project: Project) -> None:
+    trained(project, 0.1, COSTS[:1])
+    assert trained(project, 0.2, CHEAPER[:1]) == "run-1 stays: one held-out image cannot tell which model is better"
+
+
+def test_versions_of_the_time_before_there_were_costs_are_no_obstacle(project: Project) -> None:
+    trained(project, 0.1, COSTS)
+    trained(project, 0.2, COSTS)
+    for version in ("1", "2"):
+        for tag in (registry.HELD_OUT_TAG, registry.VALID_COST_TAG, registry.RUN_TAG):
+            project.client.delete_model_version_tag(registry.MODEL_NAME, version, tag)
+    unknown = "version 1 stays: other images were held out for it (None, not 6 of d1)"
+    assert trained(project, 0.2, COSTS) == unknown  # known by its weights, it has no costs to be compared by
+    assert trained(project, 0.3, CHEAPER) == unknown
+    same = "takes over: the same model as version 1, which has no costs of held-out images"
+    project.client.set_model_version_tag(registry.MODEL_NAME, "4", registry.VALID_COST_TAG, "9")  # 0.3, the better one
+    assert trained(project, 0.1, COSTS) == same
 
 
 @pytest.mark.parametrize(
     ("own", "said", "others", "others_said", "crowned"),
     [
-        (CHEAPER, "stays: worse than run-101's", CHEAPEST, "takes over: better than run-1's", 3),
-        (CHEAPEST, "takes over: better than run-1's", CHEAPER, "stays: worse than run-3's", 2),
+        (CHEAPER, "run-101 stays: this model is worse", CHEAPEST, "takes over: better than run-1", 3),
+        (CHEAPEST, "takes over: better than run-1", CHEAPER, "run-3 stays: this model is worse", 2),
     ],
 )
 def test_of_two_machines_that_judge_at_once_the_better_model_stays_champion(

@@ -56,6 +56,33 @@ def test_of_several_runs_with_the_model_the_one_of_the_same_experiment_is_taken_
     assert taken("third") == taken(None) == second.info.run_id
 
 
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_runs_go_along_with_a_project_that_is_moved_or_copied(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record_with_file(root: Path, name: str) -> Project:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # which MLflow sets, as for one project a process
+        root.mkdir(exist_ok=True)
+        project = Project(root, runs.connect(root), "moving")
+        project.count = len(name)
+        event = project.event("train", model=name)
+        (event.folder / "artifacts").mkdir()
+        (event.folder / "artifacts/file").write_text(name)
+        project.record(event)
+        return project
+
+    record_with_file(tmp_path / "old", "before")
+    (shutil.copytree if how == "copied" else shutil.move)(str(tmp_path / "old"), str(tmp_path / "new"))
+    project = record_with_file(tmp_path / "new", "afterwards")
+    for run in project.runs():
+        assert run.info.artifact_uri.startswith(f"{(tmp_path / 'new').as_uri()}/")
+        path = project.client.download_artifacts(run.info.run_id, "file")
+        assert Path(path).read_text() == run.data.tags["model.sha256"]
+    assert len(project.runs()) == 2
+    if how == "copied":
+        assert len(list((tmp_path / "old").glob("mlartifacts/*/artifacts/file"))) == 1
+
+
 def test_a_model_no_run_knows_gets_a_run_marked_as_restored_and_only_one(project: Project) -> None:
     restored = project.record(project.event("evaluate", model="pulled"))
     assert restored.data.tags["restored"] == "true"

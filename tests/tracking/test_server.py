@@ -146,7 +146,7 @@ def test_the_champion_is_loaded_from_the_server_and_answers(
 
 def test_make_ui_opens_the_servers_table(clones: tuple[Clone, Clone], mlflow_server: Server, runs: list[Run]) -> None:
     output = clones[1].run(
-        *("python", "-m", "softmax_regression.tracking.ui"),
+        *("python", "-m", "softmax_regression.tools.command", "ui"),
         PYTHONPATH="src",
         BROWSER="echo opened %s",
         MLFLOW_TRACKING_URI=mlflow_server.address,

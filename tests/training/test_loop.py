@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from clone import ROOT
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +18,14 @@ from softmax_regression.model.arithmetic import choose_device
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training import steps
 from softmax_regression.training.batches import Batch, batches
-from softmax_regression.training.loop import cost_and_accuracy, descend, train
+from softmax_regression.training.loop import (
+    EpochRecord,
+    cost_and_accuracy,
+    descend,
+    fit,
+    train,
+    worse_than_guessing,
+)
 from softmax_regression.training.recipe import Recipe, learning_rate
 from softmax_regression.training.state import TrainingState
 
@@ -243,6 +252,28 @@ def test_accuracy_is_the_share_of_right_predictions() -> None:
     )
     model = SoftmaxRegression(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.5, 0.0]))
     assert cost_and_accuracy(model, images)[1] == 0.75
+
+
+@pytest.mark.parametrize(("train_cost", "valid_cost", "told"), [(1.0, 0.6, "1"), (0.5, 0.7, "0.7"), (0.69, 0.69, None)])
+def test_a_training_that_ends_worse_than_guessing_is_told(
+    train_cost: float, valid_cost: float, told: str | None
+) -> None:
+    last = EpochRecord(2, train_cost, valid_cost, 0.5)
+    line = f"the cost, {told} nats, is above that of guessing, 0.693147: lower lr or momentum"
+    assert worse_than_guessing(last, classes=2) == (line if told else None)
+
+
+def test_fit_trains_as_the_pipeline_does(small: ImageSet) -> None:
+    recipe = Recipe(epochs=3, batch_size=7)
+    generator = torch.Generator().manual_seed(4)
+    state = TrainingState.start(SoftmaxRegression.random(small.model_shape, 0.01, generator), generator)
+    for _ in descend(state, small, recipe):
+        pass
+    assert fit(small, recipe, seed=4).weight.equal(state.model.weight)
+
+
+def test_a_recipe_is_params_yamls_unless_told_otherwise() -> None:
+    assert Recipe.of(yaml.safe_load((ROOT / "params.yaml").read_text())) == Recipe()
 
 
 def test_a_cost_that_runs_away_is_told_with_its_epoch_and_learning_rate(small: ImageSet) -> None:

@@ -1,5 +1,6 @@
 """Runs a program's main: mistakes end it in one line, and so does the death of the DVC that started it."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,7 +12,9 @@ from typing import NoReturn
 from softmax_regression.base.errors import UserError, one_line
 
 STARTED_BY = "SOFTMAX_STARTED_BY"
-"""The environment variable with the process, DVC's, without which a stage ends."""
+"""The environment variable with the process, DVC's or a launcher's, without which this one ends."""
+TOLD_BY_DVC = "DVC_STAGE"
+"""The environment variable that DVC sets for what it starts, and that it does not have itself."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -20,6 +23,8 @@ def run(main: Callable[[], None]) -> None:
     So does an OSError, whose cause is in the surroundings too: a full or read-only disk, a missing permission. Ctrl-C
     exits with 130, the shell's convention: DVC records a stage that exits 0 as complete.
     """
+    if TOLD_BY_DVC in os.environ and STARTED_BY not in os.environ:
+        os.environ[STARTED_BY] = str(_find_dvc())
     if STARTED_BY in os.environ:
         threading.Thread(target=_end_without, args=[int(os.environ[STARTED_BY])], daemon=True).start()
     try:
@@ -33,16 +38,50 @@ def run(main: Callable[[], None]) -> None:
         _exit(130, "interrupted")
 
 
+def lives(pid: int) -> Callable[[], bool]:
+    """A question to ask again and again: whether the process that has this number now still runs.
+
+    A zombie, which nobody has buried yet, does not; nor does another process that has come by the number since.
+    """
+    import psutil  # here: the code that trains on other machines, for the tests, need not have it
+
+    try:
+        process = psutil.Process(pid)
+    except (psutil.NoSuchProcess, ValueError):  # a number below 0 is none
+        return lambda: False
+
+    def lives_now() -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return lives_now
+
+
 def _exit(code: int, reason: str) -> NoReturn:
     print(reason, file=sys.stderr)
     sys.exit(code)
 
 
-def _end_without(parent: int) -> None:
-    """End this process, as a kill does, once `parent` is no longer what started it.
+def _find_dvc() -> int:
+    """The process number of the DVC that has started this stage, however many shells lie between; −1 if it has died."""
+    import psutil
+
+    for process in psutil.Process().parents():
+        with contextlib.suppress(psutil.Error):
+            if TOLD_BY_DVC not in process.environ():
+                is_init = process.pid == 1 and "dvc" not in " ".join(process.cmdline())
+                return -1 if is_init else process.pid
+    return -1
+
+
+def _end_without(pid: int) -> None:
+    """End this process, as a kill does, once the process that it was started by has died.
 
     Nobody would record what it writes then, and it could write over what the next `dvc repro` makes.
     """
-    while os.getppid() == parent:
+    starter_lives = lives(pid)
+    while starter_lives():
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -63,15 +63,15 @@ class ImageSet:
         kept = len(self) - min(max(round(len(self) * share), 1), len(self) - 1)
         return self.part(0, kept), self.part(kept, len(self))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write to a safetensors file; equal sets give equal bytes."""
         description = {"dataset": self.dataset, "classes": self.classes, "source": dict(self.source)}
-        tensor_files.write(path, {"images": self.images, "labels": self.labels}, description)
+        tensor_files.write(Path(path), {"images": self.images, "labels": self.labels}, description)
 
     @classmethod
-    def load(cls, path: Path, wanted: str | None = None) -> Self:
+    def load(cls, path: Path | str, wanted: str | None = None) -> Self:
         """Map a saved set; raises UserError where the file is damaged, no image set, or not the `wanted` data set."""
-        arrays, description = tensor_files.read(path)
+        arrays, description = tensor_files.read(Path(path))
         try:
             classes, dataset, source = description["classes"], description["dataset"], description["source"]
             if wanted and dataset != wanted:

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from softmax_regression.base.errors import UserError
 from softmax_regression.data import weights
 from softmax_regression.model import exact
 
@@ -58,18 +59,27 @@ class SoftmaxRegression:
         return exact.logits(self.weight.double(), self.bias.double(), pixels)
 
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Logarithm of each class's probability, float64 [(models,) N, classes], for uint8 rows [N, pixels]."""
+        """Logarithm of each class's probability, float64 [(models,) N, classes], for uint8 rows [N, pixels].
+
+        Raises UserError for anything else, as for what torchvision's ToTensor makes: floats from 0 to 1.
+        """
+        pixels = self.weight.shape[-1]
+        if images.dtype != torch.uint8 or images.ndim != 2 or images.shape[1] != pixels:
+            shape = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+            raise UserError(
+                f"images are {shape}, must be uint8 [N, {pixels}], 0 the background and 255 the full stroke"
+            )
         parts = images.split(exact.CHUNK_IMAGES)
         return torch.cat([exact.log_softmax(self.logits(part.double()))[0] for part in parts], dim=-2)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write `weight` and `bias`, rounded to float32, to a safetensors file; equal models give equal bytes."""
-        weights.write(path, self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy())
+        weights.write(Path(path), self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy())
 
     @classmethod
-    def load(cls, path: Path, shape: tuple[int, int] | None = None) -> Self:
+    def load(cls, path: Path | str, shape: tuple[int, int] | None = None) -> Self:
         """Read a saved model; raises UserError where the file is none, or none of `shape` (classes, pixels)."""
-        weight, bias = weights.read(path, shape)
+        weight, bias = weights.read(Path(path), shape)
         return cls(torch.from_numpy(weight).double(), torch.from_numpy(bias).double())
 
 

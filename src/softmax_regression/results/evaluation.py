@@ -70,13 +70,14 @@ def evaluate_classes(counts: np.ndarray) -> dict[str, list[float]]:
     return figures
 
 
-def table(evaluations: Mapping[str, Evaluation]) -> str:
-    """Accuracies and costs with their 95 % intervals as lines for people."""
-    lines = [f"{'':7}{'accuracy (95 %)':28}cost in nats (95 %)"]
+def table(evaluations: Mapping[str, Evaluation], committed: Mapping[str, Mapping[str, float]]) -> str:
+    """Accuracies and costs with their 95 % intervals as lines for people; beside them the accuracies in `committed`."""
+    lines = [f"{'':7}{'accuracy (95 %)':28}{'cost in nats (95 %)':22}committed accuracy".rstrip()]
     for name, found in evaluations.items():
         accuracy = f"{found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f})"
         error = f" ± {DEVIATIONS * found.cost_standard_error:.4f}" if found.cost_standard_error else ""
-        lines.append(f"{name:7}{accuracy:28}{found.cost:.4f}{error}")
+        before = f"{committed[name]['accuracy']:.4f}" if "accuracy" in committed.get(name, {}) else ""
+        lines.append(f"{name:7}{accuracy:28}{f'{found.cost:.4f}{error}':22}{before}".rstrip())
     return "\n".join(lines)
 
 

@@ -1,8 +1,13 @@
 """The pictures: arrays in, matplotlib figure out."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# A notebook's MPLBACKEND, which its own matplotlib alone knows, would end the import.
+os.environ.pop("MPLBACKEND", None)
+
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,8 +17,12 @@ from softmax_regression.base.files import replacing
 from softmax_regression.results.evaluation import CALIBRATION_BINS, calibration_error, confidence_bins
 from softmax_regression.results.statistics import wilson_interval
 
+matplotlib.rcdefaults()  # the pictures, and so dvc.lock, are the project's and not the user's matplotlibrc's
+
 BLACK, GREY, RED = "#222222", "#bbbbbb", "#c1272d"
 COLUMNS = 5
+WIDEST_TITLE = 18
+"""Letters that fit above an image."""
 
 
 def save(figure: Figure, path: Path, dpi: int = 100) -> None:
@@ -34,28 +43,35 @@ def image_grid(images: np.ndarray, titles: Iterable[str], right: Iterable[bool] 
     One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone.
     """
     rows = max(1, -(-len(images) // COLUMNS))  # a model without mistakes has none to draw
-    figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * rows), layout="constrained")
+    marks = [True] * len(images) if right is None else list(right)
+    marked = [title if is_right else f"✗ {title}" for title, is_right in zip(titles, marks, strict=True)]
+    lines = max((title.count("\n") + 1 for title in marked), default=1)
+    longest = max((len(line) for title in marked for line in title.split("\n")), default=1)
+    figure = Figure(figsize=(1.35 * COLUMNS, (1.4 + 0.17 * lines) * rows), layout="constrained")
     all_axes = _axes(figure, rows, COLUMNS, len(images))
-    marks = [True] * len(images) if right is None else right
-    for axes, image, title, is_right in zip(all_axes, images, titles, marks, strict=True):
+    for axes, image, title, is_right in zip(all_axes, images, marked, marks, strict=True):
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(title if is_right else f"✗ {title}", fontsize=9, color=BLACK if is_right else RED)
+        # As many letters as an image is wide; "predicted T-shirt/top" would run into its neighbour.
+        axes.set_title(title, fontsize=min(9, 9 * WIDEST_TITLE / longest), color=BLACK if is_right else RED)
         _frame(axes, GREY if is_right else RED, 0.8 if is_right else 3)
     return figure
 
 
 def weight_images(weight: np.ndarray, size: tuple[int, int], classes: Sequence[str]) -> Figure:
-    """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all."""
+    """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all.
+
+    The scale ends where 99.5 % of the weights lie: a hot cluster of pixels in one class would make the others pale.
+    """
     columns = min(COLUMNS, len(classes))
     rows = -(-len(classes) // columns)
     figure = Figure(figsize=(1.5 * columns + 1, 1.75 * rows), layout="constrained")
-    limit = float(np.abs(weight).max()) or 1.0
+    limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
     all_axes = _axes(figure, rows, columns, len(classes))
     for axes, row, name in zip(all_axes, weight, classes, strict=True):
         drawn = axes.imshow(row.reshape(size), cmap="RdBu_r", vmin=-limit, vmax=limit)
         axes.set_title(name, fontsize=11)
         _frame(axes, GREY, 0.8)
-    figure.colorbar(drawn, ax=all_axes, label="weight", shrink=0.85)
+    figure.colorbar(drawn, ax=all_axes, label="weight", shrink=0.85, extend="both")
     return figure
 
 
@@ -119,7 +135,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
 
 
 def cost_curves(costs: Mapping[str, np.ndarray]) -> Figure:
-    """Training and validation cost, and validation accuracy, over the epochs."""
+    """Training and validation cost, and validation accuracy, over the epochs; the last values in figures."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     cost_axes, accuracy_axes = figure.subplots(1, 2)
     marker = "o" if len(costs["epoch"]) == 1 else ""  # a line of one point would not show
@@ -128,6 +144,10 @@ def cost_curves(costs: Mapping[str, np.ndarray]) -> Figure:
         cost_axes.plot(costs["epoch"], costs[name], style, marker=marker, label=label, color=color)
     accuracy_axes.plot(costs["epoch"], costs["valid_accuracy"], "--", marker=marker, label="validation", color=RED)
     for axes, label in ((cost_axes, "cost (nats)"), (accuracy_axes, "accuracy")):
+        for line in axes.lines:
+            end, color = (line.get_xdata()[-1], line.get_ydata()[-1]), line.get_color()
+            axes.annotate(f"{end[1]:.4f}", end, (0, 5), textcoords="offset points", fontsize=8, color=color, ha="right")
+        axes.margins(y=0.12)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

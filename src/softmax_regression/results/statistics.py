@@ -15,8 +15,12 @@ def wilson_interval(right: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, n
     would import scipy's for 0.8 s and its last digit is the platform's; equal to scipy's and statsmodels' (tests).
     """
     square = DEVIATIONS * DEVIATIONS
-    half = DEVIATIONS * np.sqrt(right * (count - right) / np.maximum(count, 1) + square / 4)
-    return (right + square / 2 - half) / (count + square), (right + square / 2 + half) / (count + square)
+
+    def low(right: np.ndarray) -> np.ndarray:
+        half = DEVIATIONS * np.sqrt(right * (count - right) / np.maximum(count, 1) + square / 4)
+        return (right + square / 2 - half) / (count + square)
+
+    return low(right), 1 - low(count - right)  # so that the upper end is exactly 1 where all are right
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
@@ -43,8 +47,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, flo
 def paired_share_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
     """The 95 % interval of how much larger the second of two shares of the same `count` is.
 
-    `only_first` and `only_second` are counted in one of the shares alone. Agresti and Min, Effects and non-effects of
-    paired identical observations (2005): half an observation more of each kind, so that it holds for few of them too.
+    `only_first` and `only_second` are counted in one of the shares alone. Agresti and Min, Simple improved confidence
+    intervals for comparing matched proportions (2005): half an observation more of each kind, so that it holds for few.
     """
     difference, total = only_second - only_first, count + 2
     half = DEVIATIONS * math.sqrt(only_first + only_second + 1 - difference * difference / total)

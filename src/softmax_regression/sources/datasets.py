@@ -128,9 +128,9 @@ def mirrors(source: Source, data_mirror: str | None, root: Path) -> Sequence[str
     """Where to look, in order: the given mirror, an address or a directory's path, then the public ones."""
     if not data_mirror:
         return source.mirrors
-    if "://" in data_mirror:
+    if "://" in data_mirror.removeprefix("file://"):
         return [data_mirror.rstrip("/") + "/", *source.mirrors]
-    return [root / data_mirror, *source.mirrors]
+    return [root / Path(data_mirror.removeprefix("file://")).expanduser(), *source.mirrors]
 
 
 def _fetch_file(
@@ -191,7 +191,12 @@ def _read_idx(payload: bytes, dimensions: int, classes: int, folder: Path) -> np
     from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
     path = folder / "payload"
-    path.write_bytes(payload)
+    try:
+        path.write_bytes(payload)
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; set TMPDIR to a folder with room for {PAYLOAD_LIMIT} bytes"
+        ) from None
     try:
         array: np.ndarray = read_sn3_pascalvincent_tensor(str(path)).numpy()
     except (AssertionError, KeyError, ValueError, RuntimeError):  # few of them say anything of use

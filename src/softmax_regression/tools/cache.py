@@ -7,7 +7,6 @@ record of the run cache as long as it can be read. Its lock files it writes in p
 cut short.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from dvc.stage.cache import _get_cache_hash
 from dvc.utils.serialize import load_yaml
 
 from softmax_regression.base import files
-from softmax_regression.base.errors import UserError, one_line
-from softmax_regression.base.running import run
+from softmax_regression.base.errors import UserError
 
 
 def push(repo: Repo) -> int:
@@ -93,24 +91,3 @@ def _is_cut_short(repo: Repo, lock: Path) -> bool:
     except DvcException:
         return b"<<<<<<<" not in lock.read_bytes()
     return False
-
-
-def main() -> None:
-    """Push or verify, as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m softmax_regression.tools.cache", description=__doc__)
-    parser.add_argument("action", choices=["push", "verify"])
-    action = parser.parse_args().action
-    try:
-        with Repo() as repo:
-            if action == "push":
-                print(f"{push(repo)} files of the run cache pushed")
-            elif removed := remove_cut_short(repo) + remove_damaged(repo):
-                for path in removed:
-                    print(f"{path.relative_to(repo.root_dir)}: damaged, removed")
-                print("`dvc pull` fetches what is missing now, `dvc repro` makes it again")
-    except DvcException as error:
-        raise UserError(one_line(error)) from None
-
-
-if __name__ == "__main__":
-    run(main)

@@ -3,7 +3,11 @@
 import csv
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -11,7 +15,8 @@ from softmax_regression.base import project
 from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.running import run
 
-# Each command imports what it needs itself: help and the shell's completion need not wait for DVC or MLflow.
+# MLflow reads this when imported. Each command imports what it needs itself: help need not wait for DVC or MLflow.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,16 +49,10 @@ def compare(a: str, b: str, form: str | None) -> None:
 @softmax.command()
 def experiments() -> None:
     """Rank the experiments on the present commit by their cost on the held-out images."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
     from softmax_regression.tools import ranking
 
-    try:
-        with Repo() as repo:
-            found = ranking.finished(repo)
-    except DvcException as error:
-        raise UserError(one_line(error)) from None
+    with _repository() as repo:
+        found = ranking.finished(repo)
     if not found:
         raise UserError("nothing has finished on this commit yet: dvc repro, or dvc exp run -S lr=0.2")
     click.echo(ranking.table(found))
@@ -67,9 +66,78 @@ def track() -> None:
     recorder.record_left_over()
 
 
+@softmax.command()
+def sweep() -> None:
+    """Draw their cost on the held-out images over the learning rate, into figures/sweep.png."""
+    from softmax_regression.tools import ranking, sweep
+
+    with _repository() as repo:
+        click.echo(sweep.draw(ranking.finished(repo)))
+
+
+@softmax.command()
+def ui() -> None:
+    """Open MLflow's table of runs, served on this machine alone unless it is a server's."""
+    from softmax_regression.tracking import ui
+
+    ui.show_runs()
+
+
+@softmax.command()
+def push() -> None:
+    """Push to the DVC remote what `dvc push --run-cache` leaves out: the files that its records name."""
+    from softmax_regression.tools import cache
+
+    with _repository() as repo:
+        click.echo(f"{cache.push(repo)} files of the run cache pushed")
+
+
+@softmax.command()
+def verify() -> None:
+    """Remove what a power cut or a failing disk has damaged in DVC's cache and lock files."""
+    from softmax_regression.tools import cache
+
+    with _repository() as repo:
+        if removed := cache.remove_cut_short(repo) + cache.remove_damaged(repo):
+            for path in removed:
+                click.echo(f"{path.relative_to(repo.root_dir)}: damaged, removed")
+            click.echo("`dvc pull` fetches what is missing now, `dvc repro` makes it again")
+
+
+@softmax.command()
+def mirrors() -> None:
+    """Tell by the exit code whether the data set can be had: 0 if so, 1 if no mirror answers."""
+    from softmax_regression.tools import mirrors
+
+    sys.exit(0 if mirrors.can_be_reached(project.root()) else 1)
+
+
+@contextmanager
+def _repository() -> Iterator[Any]:
+    """DVC's repository; what it refuses is told in one line."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(project.root())) as repo:
+            yield repo
+    except DvcException as error:
+        raise UserError(one_line(error)) from None
+
+
 def main() -> None:
-    """Run the command; mistakes end it in one line."""
-    run(softmax)
+    """Run the command; mistakes end it in one line, and Ctrl-C as everywhere here."""
+
+    def command() -> None:
+        try:
+            sys.exit(softmax(standalone_mode=False))
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            raise KeyboardInterrupt from None
+
+    run(command)
 
 
 if __name__ == "__main__":

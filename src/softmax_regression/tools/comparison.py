@@ -13,7 +13,7 @@ from softmax_regression.results.statistics import paired_share_interval, wilson_
 
 PREDICTIONS, TEST_IMAGES = "metrics/predictions.csv", "data/test.safetensors"
 LEVEL = 0.05
-"""Above it, chance explains a difference."""
+"""Above it, chance alone could explain a difference."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class Comparison:
     difference_low: float
     difference_high: float
     mcnemar_p: float
-    """How likely two models that are equally good differ by as much (McNemar, 1947, exact)."""
+    """How likely two models that are equally good differ by at least as much (McNemar, 1947, exact)."""
 
     @property
     def conclusion(self) -> str:
         """What may be concluded."""
         if self.mcnemar_p > LEVEL:
-            return f"Chance explains the difference: these {self.images:,} images cannot tell which model is better."
+            return (
+                f"Chance alone could explain the difference: these {self.images:,} images do not tell which is better."
+            )
         better, worse = (self.b, self.a) if self.difference > 0 else (self.a, self.b)
         return f"{better} is right more often than {worse}, beyond chance, on images like these."
 
@@ -113,7 +115,7 @@ def _read(root: str, revision: str) -> tuple[list[str], np.ndarray]:
         # From the workspace, the cache or the remote, whichever has it.
         found = DVCFileSystem(root, rev=None if revision == "workspace" else revision)
         table = parse_csv(found.read_bytes(PREDICTIONS), f"{revision}: {PREDICTIONS}", ("actual", "predicted"))
-        digest = found.info(TEST_IMAGES)["dvc_info"]["md5"]
+        digest = found.info(TEST_IMAGES).get("dvc_info", {}).get("md5")
     except RevError:
         raise UserError(
             f"{revision}: no commit, branch, tag or experiment; `softmax experiments` lists these"
@@ -121,5 +123,6 @@ def _read(root: str, revision: str) -> tuple[list[str], np.ndarray]:
     except (DvcException, OSError) as error:
         reason = one_line(error, 200)
         raise UserError(f"{revision}: {PREDICTIONS} cannot be had from the cache or the remote: {reason}") from None
-    actual, predicted = np.array(table["actual"]), np.array(table["predicted"])
-    return [digest, *table["actual"]], actual == predicted
+    if not digest or not table["actual"]:
+        raise UserError(f"{revision}: {TEST_IMAGES} is not tracked, or {PREDICTIONS} is empty: run dvc repro")
+    return [digest, *table["actual"]], np.array(table["actual"]) == np.array(table["predicted"])

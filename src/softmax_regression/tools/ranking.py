@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from dvc.repo import Repo
 
+from softmax_regression.base.errors import UserError
 from softmax_regression.results.statistics import paired_difference
 
 PARAMETERS, FIGURES, COSTS, DATA = (
@@ -34,37 +35,45 @@ class Experiment:
 
 
 def finished(repo: Repo) -> list[Experiment]:
-    """The commit and the experiments on it that have finished."""
-    commit = repo.experiments.show()[1]
-    found = []
-    for each in (commit, *(commit.experiments or [])):
-        state, executor = (each, None) if each is commit else (each.revs[0], each.executor)
-        figures = state.data and state.data.metrics.get(FIGURES, {}).get("data")
-        if figures and (executor is None or executor.state == "success"):
-            parameters = state.data.params[PARAMETERS]["data"]
-            output, data = state.data.outs.get(COSTS), state.data.deps[DATA]
-            path = Path(repo.cache.local.oid_to_path(output.hash)) if output and output.hash else None
-            costs = np.load(path) if path and path.is_file() else None
-            name = each.name or state.rev[:7]
-            found.append(
-                Experiment(name, each is commit, parameters, figures, (data.hash, parameters["validation"]), costs)
-            )
-    return found
+    """The commit and the experiments on it that have finished; raises UserError where a cached file is damaged."""
+    return [
+        found
+        for commit in repo.experiments.show()[1:]
+        for each in (commit, *(commit.experiments or []))
+        if (found := _read(each, each is commit, repo))
+    ]
+
+
+def _read(each: Any, is_commit: bool, repo: Repo) -> Experiment | None:
+    state, executor = (each, None) if is_commit else (each.revs[0], each.executor)
+    figures = state.data and state.data.metrics.get(FIGURES, {}).get("data")
+    if not figures or (executor and executor.state != "success"):
+        return None
+    parameters, output = state.data.params[PARAMETERS]["data"], state.data.outs.get(COSTS)
+    path = Path(repo.cache.local.oid_to_path(output.hash)) if output and output.hash else None
+    try:
+        costs = np.load(path) if path and path.is_file() else None
+    except (ValueError, EOFError):
+        raise UserError(f"{path}: damaged: `make verify` removes it") from None
+    held_out = (state.data.deps[DATA].hash, parameters["validation"])
+    return Experiment(each.name or state.rev[:7], is_commit, parameters, figures, held_out, costs)
 
 
 def table(experiments: Iterable[Experiment]) -> str:
-    """The lowest cost first, each with how far it lies above the best and the parameters that vary.
+    """The lowest cost first, each with how far it lies above the best on its images and the parameters that vary.
 
     One that its 95 % interval does not tell from the best is marked by ≈.
     """
     ranked = sorted(experiments, key=lambda each: each.figures["cost"])
     names = varying(ranked)
     rows: list[Sequence[str]] = [("", "valid_cost", "above the best", *names, "valid_accuracy (95 %)")]
+    best: dict[tuple[str, float], Experiment] = {}
     for each in ranked:
+        above = _above(each, best.setdefault(each.held_out, each))
         low, high = each.figures["accuracy_low"], each.figures["accuracy_high"]
         accuracy = f"{each.figures['accuracy']:.4f} ({low:.4f} to {high:.4f})"
         settings = [str(each.parameters.get(name)) for name in names]
-        rows.append((each.name, f"{each.figures['cost']:.5f}", _above(each, ranked[0]), *settings, accuracy))
+        rows.append((each.name, f"{each.figures['cost']:.5f}", above, *settings, accuracy))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -78,9 +87,7 @@ def varying(experiments: Sequence[Experiment]) -> list[str]:
 def _above(one: Experiment, best: Experiment) -> str:
     if one is best:
         return "best"
-    if one.held_out != best.held_out:
-        return "other images"
     if one.costs is None or best.costs is None:
         return "not in the cache"
     difference, error = paired_difference(one.costs, best.costs)
-    return f"{difference:.5f} ± {error:.5f}{' ≈' if difference <= error else ''}"
+    return f"{difference:.5f} ± {error:.5f}{'' if difference > error else ' ≈'}"

@@ -4,13 +4,11 @@ import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dvc.repo import Repo
 from matplotlib.figure import Figure
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.base.running import run
 from softmax_regression.results.figures import save
-from softmax_regression.tools.ranking import Experiment, finished, varying
+from softmax_regression.tools.ranking import Experiment, varying
 
 PICTURE = Path("figures/sweep.png")
 
@@ -51,15 +49,10 @@ def cost_over_lr(series: Mapping[str, Mapping[float, float]]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """Draw the experiments that `dvc exp show` lists."""
-    with Repo() as repo:
-        points = series(finished(repo))
+def draw(experiments: Iterable[Experiment]) -> str:
+    """Draw the experiments into PICTURE; return what it shows. Raises UserError where there is none."""
+    points = series(experiments)
     if not points:
         raise UserError("no experiment on this commit has finished: queue some with dvc exp run --queue, or make sweep")
     save(cost_over_lr(points), PICTURE)
-    print(f"{PICTURE}: validation cost over lr, {sum(map(len, points.values()))} experiments")
-
-
-if __name__ == "__main__":
-    run(main)
+    return f"{PICTURE}: validation cost over lr, {sum(map(len, points.values()))} experiments"

@@ -20,8 +20,14 @@ FIRST_ANSWER, ALL_ANSWERS = 3.0, 9.0
 """Seconds that a stage with its work done waits for a remote server: for its first answer, and for all of them. A
 server that is gone costs the three stages that record 9 s in all, one that dies during the first of them 15 s; and each
 time one import of MLflow."""
+REASON = "reason"
 LONGEST_WAIT = 120.0
 """Seconds that it waits for a database of this machine, which other processes may keep busy."""
+
+
+def set_aside(event: Path) -> Path:
+    """Where an event is put that cannot be recorded, its REASON in a file in it; renamed back, it is tried again."""
+    return event.with_name(f"set-aside-{event.name}")
 
 
 class Handover:
@@ -52,7 +58,7 @@ class Handover:
                     return
 
     def wait(self, is_remote: bool) -> str | None:
-        """Wait until the event is recorded, which removes its folder; return None then, else the reason why not."""
+        """Wait until the event is recorded, which removes its folder; return None then, else why not and what to do."""
         if self.event.exists():
             self.ensure()
         began, ready = time.monotonic(), False
@@ -66,11 +72,11 @@ class Handover:
                 self._kill(said)  # and look again until it is gone, with all its locks
             elif not lives and self.event.exists():
                 self.log.unlink(missing_ok=True)
-                if late:
-                    return "no answer in time"
-                return said[-1] if said and not said[-1].startswith((PROCESS, READY, ANSWERED)) else "it was killed"
+                reason = said[-1] if said and not said[-1].startswith((PROCESS, READY, ANSWERED)) else "it was killed"
+                return f"{'no answer in time' if late else reason}. `make track` records it once MLflow can be reached"
             time.sleep(0.01)
-        return None
+        kept = set_aside(self.event)
+        return f"{(kept / REASON).read_text(encoding='utf-8')}. It is kept in {kept}" if kept.exists() else None
 
     def _is_there(self, log: IO[str]) -> bool:
         """Whether the open log still has its name: a recorder that has just ended removes it, and the lock with it."""

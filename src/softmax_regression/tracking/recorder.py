@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from softmax_regression.base import project
 from softmax_regression.base.errors import one_line
+from softmax_regression.base.running import lives
 from softmax_regression.tracking import journal, runs
 from softmax_regression.tracking.event import ALIVE, ENDED, Event
-from softmax_regression.tracking.handover import ANSWERED, READY
+from softmax_regression.tracking.handover import ANSWERED, READY, REASON, set_aside
 from softmax_regression.tracking.locks import is_locked, try_lock
 from softmax_regression.tracking.store import tracking_uri
 
@@ -50,14 +49,11 @@ def serve(key: str, root: Path) -> None:
 
     While a stage trains, its run is brought up to date; what is finished, left from before too, has its turn after.
     """
-    try:
-        dvc = psutil.Process(int(key)) if key.isdigit() else None
-    except psutil.NoSuchProcess:
-        dvc = None
+    dvc_lives = lives(int(key) if key.isdigit() else -1)
     shown: dict[Path, float] = {}
     while True:
         # Before the look: a stage that ends just now is then still seen.
-        over = dvc is None or not dvc.is_running() or dvc.status() == psutil.STATUS_ZOMBIE
+        over = not dvc_lives()
         working = [folder for folder in journal.events(root) if _is_own(folder, key) and _is_at_work(folder)]
         for folder in working:
             # Whatever fails now is tried again when the stage is done, and only then worth a warning.
@@ -75,8 +71,8 @@ def serve(key: str, root: Path) -> None:
 
 def _show(folder: Path, root: Path) -> None:
     """Bring the run of a training at work up to date."""
-    with _taken(folder) as event:
-        if event and event.starts_run and event.status == "RUNNING":
+    with _taken(folder) as is_ours:
+        if is_ours and (event := Event.read(folder)).starts_run and event.status == "RUNNING":
             client = runs.connect(root)
             print(ANSWERED, flush=True)
             runs.record(client, event, root)
@@ -85,38 +81,58 @@ def _show(folder: Path, root: Path) -> None:
 def record_finished(root: Path, key: str = "", say: Callable[[str], object] = lambda _: None) -> None:
     """Record the events of stages that are over, the oldest first, and remove them; `say` a line for each.
 
-    An event is its own recorder's while its stage lives, and anybody's after. Exits with a reason at the first one that
-    MLflow does not take: later ones may build on it.
+    An event is its own recorder's while its stage lives, and anybody's after. One that cannot be read, or that MLflow
+    refuses for what is in it, is set aside. Exits with a reason where MLflow cannot be reached.
     """
     client = None
     try:
         for folder in journal.events(root):
             if not _is_own(folder, key) and is_locked(folder / ALIVE):
                 continue
-            with _taken(folder) as event:
-                if event is None or event.status == "RUNNING":
+            with _taken(folder) as is_ours:
+                if not is_ours:
+                    continue
+                try:
+                    event = Event.read(folder)
+                except FileNotFoundError:  # recorded by now
+                    continue
+                except (ValueError, TypeError, KeyError) as error:  # half written, or by other code
+                    say(_set_aside(folder, f"it cannot be read: {one_line(error, 200)}"))
+                    continue
+                if event.status == "RUNNING":
                     continue
                 if client is None:
                     client = runs.connect(root)
                     if key:
                         print(ANSWERED, flush=True)
-                run_id = runs.record(client, event, root)
-                # Renamed first: a lock that another recorder opens in a folder half removed would come back to life.
-                shutil.rmtree(folder.rename(folder.with_name(f"{journal.DRAFT}{folder.name}")))
-                say(f"{event.stage} of run {event.run_name}, {event.status}: recorded in run {run_id}")
+                try:
+                    run_id = runs.record(client, event, root)
+                except Exception as error:
+                    if not runs.is_refusal(error):
+                        raise
+                    say(_set_aside(folder, f"MLflow refuses it: {one_line(error, 200)}"))
+                else:
+                    # Renamed first: a lock that another recorder opens in a folder half removed would come to life.
+                    shutil.rmtree(folder.rename(folder.with_name(f"{journal.DRAFT}{folder.name}")))
+                    say(f"{event.stage} of run {event.run_name}, {event.status}: recorded in run {run_id}")
     except Exception as error:  # MLflow lets those of its database and network libraries through
         sys.exit(f"{tracking_uri(root)}: {one_line(error, 200)}")
 
 
+def _set_aside(folder: Path, reason: str) -> str:
+    """Put an event where it is in nobody's way, with the reason; return what to tell."""
+    (folder / REASON).write_text(reason, encoding="utf-8")
+    return f"{folder.rename(set_aside(folder))}: set aside: {reason}"
+
+
 @contextmanager
-def _taken(folder: Path) -> Iterator[Event | None]:
-    """The event in a folder, for this recorder alone; None where another has it, or has recorded it by now."""
+def _taken(folder: Path) -> Iterator[bool]:
+    """Whether an event is this recorder's alone, and is there; not where another has it, or has recorded it by now."""
     with contextlib.ExitStack() as stack:
-        event = None
+        is_ours = False
         with contextlib.suppress(FileNotFoundError):
-            if try_lock(stack.enter_context((folder / "recording.lock").open("a"))):
-                event = Event.read(folder)
-        yield event
+            is_ours = try_lock(stack.enter_context((folder / "recording.lock").open("a")))
+        yield is_ours
 
 
 def _is_own(folder: Path, key: str) -> bool:

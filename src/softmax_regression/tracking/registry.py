@@ -1,5 +1,6 @@
 """Models in MLflow: one logged model and one registered version for each distinct model, and who is champion."""
 
+import functools
 import importlib.metadata
 import shutil
 import tempfile
@@ -94,7 +95,9 @@ def _logged_model(client: MlflowClient, run: Run, event: Event, model: EventMode
 
 
 def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event, model: EventModel) -> ModelVersion:
-    for known in client.search_model_versions(f"name = '{MODEL_NAME}' and tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
+    # One that was registered before versions had this tag is registered again: it could not be compared.
+    same = f"tags.`{MODEL_TAG}` = '{event.model_sha256}' and tags.`{HELD_OUT_TAG}` = '{model.held_out}'"
+    for known in client.search_model_versions(f"name = '{MODEL_NAME}' and {same}"):
         return known
     try:
         client.create_registered_model(MODEL_NAME, description="Softmax regression: a probability for each class.")
@@ -119,44 +122,61 @@ def _judge(client: MlflowClient, version: ModelVersion, alias: str, dataset: str
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        wins, reason = True, f"the first on {dataset}"
+        wins, reason = True, f"takes over: the first on {dataset}"
     else:
-        if str(champion.version) == str(version.version):
-            return f"is version {version.version} already"
         wins, reason = _challenge(client, version, champion)
     if wins:
         champion = _crown(client, version, alias)
-        if str(champion.version) == str(version.version):
-            return f"takes over: {reason}"
-        _, reason = _challenge(client, version, champion)
-    return f"stays: {reason}"
+        if str(champion.version) != str(version.version):
+            _, reason = _challenge(client, version, champion)
+    return reason
 
 
 def _challenge(client: MlflowClient, version: ModelVersion, champion: ModelVersion) -> tuple[bool, str]:
-    """Whether a version costs less on the same held-out images than the champion, beyond chance; and the figures.
+    """Whether a version is to take over from the champion, and why, in one sentence.
 
-    Image by image: the mean difference must lie below zero by more than its 95 % interval.
+    It is if it costs less on the same held-out images, beyond chance. They are compared image by image: the mean
+    difference must lie below zero by more than its 95 % interval.
     """
-    name = f"{champion.tags.get(RUN_TAG, f'version {champion.version}')}'s"
+    name = champion.tags.get(RUN_TAG, f"version {champion.version}")
+    if str(champion.version) == str(version.version):
+        return True, f"is champion already, as version {version.version}"
     own, others = version.tags[HELD_OUT_TAG], champion.tags.get(HELD_OUT_TAG)
+    if others is None and champion.tags.get(MODEL_TAG) == version.tags[MODEL_TAG]:
+        return True, f"takes over: the same model as {name}, which has no costs of held-out images"
     if own != others:
-        return False, f"not comparable with {name}, for which other images were held out ({others}, not {own})"
-    own_costs, others_costs = (_costs(client, each) for each in (version, champion))
-    if own_costs is None or others_costs is None:
-        return False, f"not comparable with {name}: the costs of the held-out images are gone"
-    difference, error = paired_difference(own_costs, others_costs)
-    how = "better" if difference < 0 else "worse"
-    return difference < -error, f"{abs(difference):.5f} ± {error:.5f} nats a held-out image {how} than {name}"
+        return False, f"{name} stays: other images were held out for it ({others}, not {own})"
+    costs, others_costs = (_costs(client, str(each.run_id)) for each in (version, champion))
+    if costs is None or others_costs is None or costs.shape != others_costs.shape:
+        return False, f"{name} stays: the costs of the held-out images are gone"
+    if len(costs) == 1:
+        return False, f"{name} stays: one held-out image cannot tell which model is better"
+    difference, error = paired_difference(costs, others_costs)
+    figures = f"{abs(difference):.5f} ± {error:.5f} nats a held-out image"
+    if difference < -error:
+        return True, f"takes over: {figures} better than {name}"
+    if difference < 0:
+        return False, f"{name} stays: this model is {figures} better, which chance alone could explain"
+    return False, f"{name} stays: this model is {figures} worse" if difference else f"{name} stays: equally good"
 
 
-def _costs(client: MlflowClient, version: ModelVersion) -> np.ndarray | None:
-    """The cost of each held-out image, float32 [N], as the version's run keeps it."""
+@functools.lru_cache(maxsize=8)
+def _costs(client: MlflowClient, run_id: str) -> np.ndarray | None:
+    """The cost of each held-out image, float32 [N], as a run keeps it; None where it is gone or damaged."""
+    try:
+        # Asked first: of whatever goes wrong, an outage too, a download says that there is no such file.
+        there = COSTS in {file.path for file in client.list_artifacts(run_id)}
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        there = False  # the run has been deleted for good
+    if not there:
+        return None
     with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run_id, COSTS, folder)
         try:
-            return np.load(client.download_artifacts(str(version.run_id), COSTS, folder))
-        except (MlflowException, OSError) as error:
-            if isinstance(error, MlflowException) and error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+            return np.load(path)
+        except (ValueError, EOFError):
             return None
 
 
@@ -174,7 +194,7 @@ def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVers
     while True:
         client.set_registered_model_alias(MODEL_NAME, alias, version.version)
         cheaper = [known for known in client.search_model_versions(same_images) if cost(known) < cost(version)]
-        better = [known for known in cheaper if _challenge(client, known, version)[0]]
-        if not better:
+        better = next((known for known in sorted(cheaper, key=cost) if _challenge(client, known, version)[0]), None)
+        if better is None:
             return version
-        version = min(better, key=cost)
+        version = better

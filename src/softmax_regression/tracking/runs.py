@@ -17,17 +17,31 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
 from softmax_regression.tracking import registry
-from softmax_regression.tracking.event import Event
+from softmax_regression.tracking.event import Event, EventModel
 from softmax_regression.tracking.locks import locked
-from softmax_regression.tracking.store import is_remote, tracking_uri
+from softmax_regression.tracking.relocation import bring_along
+from softmax_regression.tracking.store import is_remote, own_database, tracking_uri
 
 EVENT_TAG = "journal.event"
 STORE_LOCK = ".mlflow.lock"
+ARTIFACTS = "mlartifacts"
+EXPERIMENT_TAGS = {
+    # Without it MLflow's page opens in its mode for language models, with no metric in sight.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Softmax regression: a run for each training, with its cost by epoch, figures and pictures.",
+}
 METRICS_A_CALL = 1000
 """The most that MLflow takes."""
+REFUSALS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
 WORST_FIRST = ("FAILED", "KILLED", "RUNNING", "FINISHED")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow refuses what an event says, or what it is to be added to; not a fault of the moment."""
+    return isinstance(error, MlflowException) and error.error_code in REFUSALS
 
 
 def record(client: MlflowClient, event: Event, root: Path) -> str:
@@ -40,7 +54,8 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
 
     log_metrics(client, run_id, event)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])
-    client.log_inputs(run_id, [_dataset_input(**given) for given in event.inputs])
+    if event.inputs:  # MLflow 2 refuses an empty list
+        client.log_inputs(run_id, [_dataset_input(**given) for given in event.inputs])
     if (event.folder / "artifacts").is_dir():
         client.log_artifacts(run_id, str(event.folder / "artifacts"))
     tags = {**event.tags, f"status.{event.stage}": event.status}
@@ -52,10 +67,22 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
         tags |= _take_over(client, run, event)
     if event.model:
         with locked(root / STORE_LOCK):  # one champion at a time
-            tags["champion"] = registry.register(client, run, event, event.model)
+            said = _register(client, run, event, event.model)
+        # What was said when it took over has the figures; evaluated again, it is merely champion already.
+        if "already" not in said or "champion" not in run.data.tags:
+            tags["champion"] = said
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     _set_status(client, run_id, {**run.data.tags, **tags}, event.ended)
     return run_id
+
+
+def _register(client: MlflowClient, run: Run, event: Event, model: EventModel) -> str:
+    try:
+        return registry.register(client, run, event, model)
+    except MlflowException as error:
+        if error.error_code != "ENDPOINT_NOT_FOUND":
+            raise
+        return "not registered: this server is older than MLflow 3, and knows no models of runs"
 
 
 def find_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | None:
@@ -81,18 +108,24 @@ def connect(root: Path) -> MlflowClient:
     with locked(root / STORE_LOCK):
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
+        if (database := own_database(root)) and database.exists():
+            bring_along(database, root / ARTIFACTS)
     return client
 
 
 def ensure_experiment(client: MlflowClient, name: str, root: Path) -> str:
-    """The id of an experiment, created where it is missing."""
+    """The id of an experiment, created where it is missing and restored where it was deleted."""
     with locked(root / STORE_LOCK):
         experiment = client.get_experiment_by_name(name)
         if experiment:
+            if experiment.lifecycle_stage == "deleted":  # MLflow would refuse every run in it
+                client.restore_experiment(experiment.experiment_id)
+            for tag in EXPERIMENT_TAGS.keys() - experiment.tags.keys():
+                client.set_experiment_tag(experiment.experiment_id, tag, EXPERIMENT_TAGS[tag])
             return str(experiment.experiment_id)
         # Without a location of its own the experiment would keep its files wherever the first run happened to start.
-        location = None if is_remote(root) else (root / "mlartifacts").as_uri()
-        return str(client.create_experiment(name, location))
+        location = None if is_remote(root) else (root / ARTIFACTS).as_uri()
+        return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
 
 
 def _take_over(client: MlflowClient, run: Run, event: Event) -> dict[str, str]:

@@ -1,40 +1,60 @@
 """Opens MLflow's pages at the table of this project's runs, for `make ui`."""
 
+import base64
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import webbrowser
+import zlib
+from collections.abc import Sequence
 
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from softmax_regression.base import project
 from softmax_regression.base.errors import UserError, one_line
-from softmax_regression.base.running import run
 from softmax_regression.tracking import runs
 from softmax_regression.tracking.journal import EXPERIMENT
 from softmax_regression.tracking.store import is_remote, tracking_uri
 
 HOST, PORT = "127.0.0.1", 5000
+VIEW, FIGURES = "pipeline", ("final_valid_cost", "final_valid_accuracy", "test_accuracy")
 
 
-def main() -> None:
+def show_runs() -> None:
     """Print the table's address and open a browser there; serve it first, unless the store is a server itself."""
     root = project.root()
     uri = tracking_uri(root)
     try:
         client = runs.connect(root)
         experiment_id = runs.ensure_experiment(client, EXPERIMENT, root)
-        if not client.search_runs([experiment_id], max_results=1):
+        found = client.search_runs([experiment_id], max_results=100)
+        if not found:
             print("No run is recorded yet. `make run` records one, which then shows in the table.", flush=True)
+        client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", view(found))
     except MlflowException as error:
         raise UserError(f"{uri}: {one_line(error, 200)}") from None
-    table = f"/#/experiments/{experiment_id}/runs"
+    # By itself the page opens in its mode for language models, and shows no figure.
+    table = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
     if is_remote(root):
         show(uri.rstrip("/") + table)
     else:
         serve(uri, table)
+
+
+def view(found: Sequence[Run]) -> str:
+    """The table's columns, as MLflow keeps a shared view: figures, and the parameters that are not all the same."""
+    values: dict[str, set[str]] = {"lr": set()}
+    for run in found:
+        for name, value in run.data.params.items():
+            values.setdefault(name, set()).add(value)
+    varying = [name for name, different in values.items() if name == "lr" or len(different) > 1]
+    columns = [*(f"metrics.`{name}`" for name in FIGURES), *(f"params.`{name}`" for name in varying)]
+    state = {"orderByKey": "attributes.start_time", "startTime": "ALL", "selectedColumns": columns}
+    return f"deflate;{base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()}"
 
 
 def show(address: str) -> None:
@@ -77,7 +97,3 @@ def answers(port: int) -> bool:
     """Whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-if __name__ == "__main__":
-    run(main)

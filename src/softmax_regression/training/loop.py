@@ -31,6 +31,16 @@ class EpochRecord:
     valid_accuracy: float
 
 
+def fit(training: ImageSet, recipe: Recipe, seed: int = 0, init_std: float = 0.01) -> SoftmaxRegression:
+    """A model trained on the CPU from the seed's starting weights, with nothing held out."""
+    generator = torch.Generator().manual_seed(seed)
+    model = SoftmaxRegression.random(training.model_shape, init_std, generator).to(recipe.dtype)
+    state = TrainingState.start(model, generator)
+    for _ in descend(state, training, recipe):
+        pass
+    return state.model
+
+
 def train(
     state: TrainingState, training: ImageSet, validation: ImageSet, recipe: Recipe, share: Share = ALONE
 ) -> Iterator[EpochRecord]:
@@ -69,6 +79,14 @@ def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Sha
             cost_sum += step(batch, rate)
         state.epochs_done += 1
         yield cost_sum.cpu() / len(labels)
+
+
+def worse_than_guessing(last: EpochRecord, classes: int) -> str | None:
+    """What to tell of a training that ends at a cost above ln(classes), which equal probabilities cost; else None."""
+    cost, guessing = max(last.train_cost, last.valid_cost), math.log(classes)
+    if cost <= guessing:
+        return None
+    return f"the cost, {cost:.6g} nats, is above that of guessing, {guessing:.6g}: lower lr or momentum"
 
 
 def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float, float]:

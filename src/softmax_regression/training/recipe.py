@@ -10,15 +10,15 @@ import torch
 
 @dataclass(frozen=True)
 class Recipe:
-    """params.yaml says what each of them means and may be."""
+    """params.yaml says what each of them means and may be, and has these values."""
 
-    implementation: str
-    lr: float
-    lr_schedule: str
-    epochs: int
-    batch_size: int
-    momentum: float
-    weight_decay: float
+    implementation: str = "scratch"
+    lr: float = 0.1
+    lr_schedule: str = "linear"
+    epochs: int = 30
+    batch_size: int = 256
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -101,12 +102,16 @@ def launch(workers: int, script: Path) -> None:
             logs_specs=DefaultLogsSpecs(folder),  # its own folder for them it would leave behind
             run_id=Path(folder).name,
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
+            rdzv_endpoint="127.0.0.1:0",
+            local_addr="127.0.0.1",
             max_restarts=RESTARTS,
             monitor_interval=0.1,
         )
-        # The workers end when this process dies, as it ends when DVC does.
-        os.environ |= {MISTAKES: str(mistakes), STARTED_BY: str(os.getpid()), **FRESH_ADDRESSES}
+        # The workers end when this process dies, as it ends when DVC does. They meet on the loopback interface: the
+        # machine's own name may not resolve, or to an old address, as in containers.
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ |= {MISTAKES: str(mistakes), STARTED_BY: str(os.getpid()), "GLOO_SOCKET_IFNAME": loopback}
+        os.environ |= FRESH_ADDRESSES
         try:
             elastic_launch(config, sys.executable)(str(script))
         except ChildFailedError as error:
