@@ -123,16 +123,26 @@ def write(results: Mapping[str, float], folder: Path) -> None:
 
 
 def picture(results: Mapping[str, float]) -> Figure:
-    """The seconds of an epoch and to the goal as bars on a logarithmic scale, the project's in black."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    bars = [(name, text) for title in list(SECTIONS)[:3] for name, text in SECTIONS[title].items() if name in results][
-        ::-1
+    """The seconds of an epoch, and to the goal, as dots on logarithmic scales, the project's in black."""
+    groups = (("One epoch", list(SECTIONS)[:2]), ("To 92.5 % test accuracy", list(SECTIONS)[2:3]))
+    panels = [
+        (label, [(name, text) for title in titles for name, text in SECTIONS[title].items() if name in results][::-1])
+        for label, titles in groups
     ]
-    colors = ["#222222" if text.startswith("`") else "#bbbbbb" for _, text in bars]
-    drawn = axes.barh([text.replace("`", "") for _, text in bars], [results[name] for name, _ in bars], color=colors)
-    axes.bar_label(drawn, [f"{results[name]:.3g} s" for name, _ in bars], padding=3, fontsize=9)
-    axes.set_xscale("log")
-    axes.set_xlim(right=4 * max(results[name] for name, _ in bars))
-    axes.set_xlabel("seconds")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    all_axes = figure.subplots(2, 1, sharex=True, height_ratios=[len(rows) for _, rows in panels])
+    for axes, (label, rows) in zip(all_axes, panels, strict=True):
+        for place, (name, text) in enumerate(rows):
+            own = text.startswith("`")
+            axes.plot(results[name], place, "o", color="#222222" if own else "#999999")
+            axes.annotate(
+                f"{results[name]:.3g} s", (results[name], place), (7, -3), textcoords="offset points", fontsize=9
+            )
+        axes.set_yticks(range(len(rows)), [text.replace("`", "") for _, text in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xscale("log")
+        axes.margins(x=0.18)
+        axes.set_title(label, loc="left", fontsize=10)
+        axes.grid(alpha=0.3)
+    all_axes[-1].set_xlabel("seconds")
     return figure

@@ -12,7 +12,7 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.model import exact
 from softmax_regression.results import evaluation
-from softmax_regression.tracking.git import committed_json
+from softmax_regression.tracking.git import committed
 from softmax_regression.tracking.journal import recording
 
 TRAIN, TEST, MODEL = Path("data/train.safetensors"), Path("data/test.safetensors"), Path("models/softmax.safetensors")
@@ -50,7 +50,10 @@ def main() -> None:
         held_out = f"{len(valid)} of {files.md5(TRAIN)}"
         example = sets["test"].images[:2]
         event.add_model(MODEL, example, len(train.classes), train.dataset, held_out, evaluations["valid"].cost)
-    print(evaluation.table(evaluations, {name: committed_json(f"metrics/{name}.json") for name in evaluations}))
+    same_images = all(
+        committed("params.yaml").get(name) == getattr(parameters, name) for name in ("dataset", "validation")
+    )
+    print(evaluation.table(evaluations, {name: committed(f"metrics/{name}.json") for name in sets if same_images}))
 
 
 if __name__ == "__main__":

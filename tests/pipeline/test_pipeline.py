@@ -139,7 +139,7 @@ def test_the_real_mnist_gives_the_committed_result(tmp_path: Path) -> None:
     (first,) = runs.keys() - {"lr-0.2"}
     assert runs["lr-0.2"].data.metrics["test_accuracy"] > runs[first].data.metrics["test_accuracy"]
     assert runs[first].data.tags["champion"] == "takes over: the first on mnist"
-    said = f"stays: 0.00054 ± 0.00190 nats a held-out image worse than {first}'s"
+    said = f"{first} stays: this model is 0.00054 ± 0.00190 nats a held-out image worse"
     assert runs["lr-0.2"].data.tags["champion"] == said
     champion = client.get_model_version_by_alias("softmax-regression", "champion")
     assert champion.run_id == runs[first].info.run_id

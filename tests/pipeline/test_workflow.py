@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from clone import ROOT, Clone
 
@@ -33,6 +34,18 @@ def test_the_readmes_python_runs(trained: Clone, tmp_path: Path) -> None:
     cost, accuracy = map(float, printed[1].strip("()\n").split(", "))
     assert cost < 0.5
     assert accuracy > 0.88
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda page: page.name)
+def test_each_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles], (
+            link
+        )
 
 
 def test_line_ends_are_the_same_whatever_git_is_told(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_data_mirror_comes_before_the_public_mirrors(tmp_path: Path) -> None:
 
 def test_a_full_temporary_folder_is_not_taken_for_a_mirrors_fault(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"^/\S+/gone/payload: No such file or directory; set TMPDIR to a folder with room "
+        UserError, match=r"^/\S+/gone/payload: No such file or directory; set TMPDIR to a folder with 64 MiB of room$"
     ):
         datasets._read_idx(PAYLOADS["train-images.gz"], 3, 3, tmp_path / "gone")
 

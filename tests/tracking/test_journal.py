@@ -22,7 +22,7 @@ from softmax_regression.tracking import journal
 from softmax_regression.tracking.event import Event
 from softmax_regression.tracking.handover import PROCESS
 from softmax_regression.tracking.journal import recording
-from softmax_regression.tracking.recorder import record_finished
+from softmax_regression.tracking.recorder import record_finished, record_left_over
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,7 @@ def test_an_error_ends_the_block_and_fails_the_run(project: Path) -> None:
         ('{"stage": "tr', "it cannot be read: Unterminated string"),
         ('{"stage": "train", "of_older_code": 1, "model": null}', "it cannot be read: .*of_older_code"),
         (None, "MLflow refuses it: Changing param values is not allowed"),
+        ("short", "MLflow refuses it: .* missing 2 required positional arguments"),
     ],
 )
 def test_an_event_that_cannot_be_recorded_is_set_aside_and_blocks_no_other(
@@ -105,11 +106,12 @@ def test_an_event_that_cannot_be_recorded_is_set_aside_and_blocks_no_other(
     folder.mkdir(parents=True)
     values = {"stage": "train", "experiment": "softmax-regression", "run_name": "again", "starts_run": True}
     values |= {"started": 1, "ended": 2, "status": "FINISHED", "model": None, "parameters": {"lr": 0.2}}
+    values |= {"metrics": [["a", 1.0]]} if damage == "short" else {}
     # As if it had been recorded, with other parameters, once before.
     MlflowClient(f"sqlite:///{project / 'mlflow.db'}").set_tag(run.info.run_id, "journal.event", folder.name)
-    (folder / "event.json").write_text(damage if damage is not None else json.dumps(values))
+    (folder / "event.json").write_text(json.dumps(values) if damage in (None, "short") else str(damage))
 
-    record_finished(project, say=print)
+    record_left_over()
     kept = project / ".journal/set-aside-123-0-refused"
     assert re.search(reason, (kept / "reason").read_text())
     assert re.search(f"^{kept}: set aside: {reason}", capsys.readouterr().out, re.MULTILINE)

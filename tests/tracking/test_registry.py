@@ -12,7 +12,7 @@ import pytest
 from events import Project
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, INTERNAL_ERROR
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from softmax_regression.base import files
 from softmax_regression.data import weights
@@ -124,20 +124,33 @@ def test_costs_that_cannot_be_had_for_now_are_not_taken_for_gone(
     def refuse(*_: object) -> None:
         raise MlflowException("timed out", error_code=INTERNAL_ERROR)
 
-    with monkeypatch.context() as outage, pytest.raises(MlflowException, match="timed out"):
-        outage.setattr(MlflowClient, "list_artifacts", refuse)
-        trained(project, 0.2, CHEAPER)
+    def fail(*_: object, **__: object) -> None:  # as MLflow tells of a download that times out
+        raise MlflowException("timed out", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    for name, how in (("list_artifacts", refuse), ("download_artifacts", fail)):
+        with monkeypatch.context() as outage, pytest.raises(Exception, match="timed out") as raised:
+            outage.setattr(MlflowClient, name, how)
+            trained(project, 0.2, CHEAPER)
+        assert not runs.is_refusal(raised.value)
     assert trained(project, 0.2, CHEAPER).startswith("takes over: 0.09375")
 
 
-def test_a_server_without_models_of_runs_takes_the_rest(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("version", ["2.22.5", "3.17.2"])
+def test_an_old_server_takes_all_but_the_model_and_a_proxy_that_finds_no_server_is_an_outage(
+    version: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise MlflowException("404 Not Found", error_code=ENDPOINT_NOT_FOUND)
 
     monkeypatch.setattr(MlflowClient, "search_logged_models", refuse)
-    said = "not registered: this server is older than MLflow 3, and knows no models of runs"
-    assert trained(project, 0.1, COSTS) == said
-    assert [run.info.status for run in project.runs()] == ["FINISHED"]
+    monkeypatch.setattr(runs, "_server_version", lambda _: version)
+    if version.startswith("3"):
+        with pytest.raises(MlflowException, match="404"):
+            trained(project, 0.1, COSTS)
+    else:
+        said = "not registered: this server is older than MLflow 3, and knows no models of runs"
+        assert trained(project, 0.1, COSTS) == said
+        assert [run.info.status for run in project.runs()] == ["FINISHED"]
 
 
 def test_one_held_out_image_tells_nothing(project: Project) -> None:

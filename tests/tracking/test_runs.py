@@ -71,16 +71,27 @@ def test_runs_go_along_with_a_project_that_is_moved_or_copied(
         project.record(event)
         return project
 
-    record_with_file(tmp_path / "old", "before")
-    (shutil.copytree if how == "copied" else shutil.move)(str(tmp_path / "old"), str(tmp_path / "new"))
+    (tmp_path / "elsewhere/mlartifacts").mkdir(parents=True)  # a place of its own, and one of the same length
+    others = [
+        "s3://bucket/mlartifacts",
+        f"file://{tmp_path}/elsewhere/mlartifacts",
+        f"file://{tmp_path}/oxd%201/mlartifactsX",
+    ]
+
+    before = record_with_file(tmp_path / "o_d 1", "before")
+    for number, place in enumerate(others):
+        before.client.create_experiment(f"other-{number}", place)
+    (shutil.copytree if how == "copied" else shutil.move)(str(tmp_path / "o_d 1"), str(tmp_path / "new"))
     project = record_with_file(tmp_path / "new", "afterwards")
     for run in project.runs():
         assert run.info.artifact_uri.startswith(f"{(tmp_path / 'new').as_uri()}/")
         path = project.client.download_artifacts(run.info.run_id, "file")
         assert Path(path).read_text() == run.data.tags["model.sha256"]
     assert len(project.runs()) == 2
+    found = project.client.search_experiments(filter_string="name LIKE 'other-%'", order_by=["name ASC"])
+    assert [experiment.artifact_location for experiment in found] == others
     if how == "copied":
-        assert len(list((tmp_path / "old").glob("mlartifacts/*/artifacts/file"))) == 1
+        assert len(list((tmp_path / "o_d 1").glob("mlartifacts/*/artifacts/file"))) == 1
 
 
 def test_a_model_no_run_knows_gets_a_run_marked_as_restored_and_only_one(project: Project) -> None:

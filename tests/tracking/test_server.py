@@ -96,7 +96,7 @@ def test_its_files_go_through_the_server(
     kept = mlflow_server.files / run.info.experiment_id / run.info.run_id / "artifacts"
     client.download_artifacts(run.info.run_id, "", str(tmp_path))
     figures = sorted((clone.folder / "figures").glob("*.png"))
-    assert len(figures) == 6
+    assert len(figures) == 7
     for original in [*figures, clone.folder / "params.yaml"]:
         name = original.relative_to(clone.folder)
         assert (tmp_path / name).read_bytes() == (kept / name).read_bytes() == original.read_bytes()
@@ -152,6 +152,7 @@ def test_make_ui_opens_the_servers_table(clones: tuple[Clone, Clone], mlflow_ser
         MLFLOW_TRACKING_URI=mlflow_server.address,
     )
     address = f"{mlflow_server.address}/#/experiments/{runs[0].info.experiment_id}/runs"
+    address += "?workflowType=machine_learning&viewStateShareKey=pipeline"
     assert output.splitlines()[-2:] == [f"The table of runs: {address}", f"opened {address}"]
     assert "No run is recorded yet" not in output
 

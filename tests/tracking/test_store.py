@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.tracking.store import is_remote, tracking_uri
+from softmax_regression.tracking.store import is_remote, own_database, tracking_uri
 
 ROOT = Path("/somewhere/project")
 
@@ -28,6 +28,21 @@ def test_a_relative_address_counts_from_the_projects_root(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     assert tracking_uri(ROOT) == uri
     assert is_remote(ROOT) == remote
+
+
+def test_a_database_beyond_the_projects_root_is_not_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for given, own in ((None, True), ("sqlite:///runs.db", True), ("sqlite:///../runs.db", False), ("http://a", False)):
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        if given:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        assert (own_database(tmp_path) is not None) == own
+
+
+def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgres://me:secret@host/runs")
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI = postgres://…: must begin with ") as refused:
+        tracking_uri(ROOT)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

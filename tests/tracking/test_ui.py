@@ -144,7 +144,7 @@ def table_column(page: Page, name: str) -> list[str]:
 
 def test_comparing_draws_the_cost_curves_of_each_run(page: Page, client: MlflowClient, runs: dict[str, Run]) -> None:
     page.locator("label", has=page.locator("input[value=CHART]")).click()
-    page.get_by_placeholder("Search metric charts").fill("_cost")
+    page.get_by_placeholder("Search metric charts").fill("^(train|valid)_cost$")
     curves = {
         tuple(point.value for point in client.get_metric_history(run.info.run_id, metric))
         for run in runs.values()

@@ -272,6 +272,17 @@ def test_fit_trains_as_the_pipeline_does(small: ImageSet) -> None:
     assert fit(small, recipe, seed=4).weight.equal(state.model.weight)
 
 
+def test_a_recipe_that_cannot_be_trained_is_refused() -> None:
+    for wrong in ({"lr_schedule": "cosin"}, {"implementation": "torch"}, {"epochs": 0}, {"batch_size": 0}):
+        with pytest.raises(UserError, match=rf"^Recipe\(.*{next(iter(wrong))}={next(iter(wrong.values()))!r}"):
+            Recipe(**wrong)
+
+
+def test_fit_refuses_to_return_a_model_that_has_diverged(small: ImageSet) -> None:
+    with pytest.raises(UserError, match=r"^epoch \d: the cost is no longer finite with lr = 1e\+36; lower it$"):
+        fit(small, Recipe(lr=1e36, weight_decay=1.0, epochs=5))
+
+
 def test_a_recipe_is_params_yamls_unless_told_otherwise() -> None:
     assert Recipe.of(yaml.safe_load((ROOT / "params.yaml").read_text())) == Recipe()
 

@@ -216,7 +216,7 @@ def hosts(digits: Clone, tmp_path: Path) -> Iterator[dict[str, Clone]]:
 
 
 def start_on(hosts: dict[str, Clone]) -> list[subprocess.Popen[bytes]]:
-    """What the README says to type on each host."""
+    """What docs/workers.md says to type on each host."""
     seconds = PATIENCE.seconds
     return [
         start(

@@ -1,6 +1,5 @@
 """Runs a program's main: mistakes end it in one line, and so does the death of the DVC that started it."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -13,18 +12,23 @@ from softmax_regression.base.errors import UserError, one_line
 
 STARTED_BY = "SOFTMAX_STARTED_BY"
 """The environment variable with the process, DVC's or a launcher's, without which this one ends."""
-TOLD_BY_DVC = "DVC_STAGE"
-"""The environment variable that DVC sets for what it starts, and that it does not have itself."""
+STAGE = "DVC_STAGE"
+"""The environment variable in which DVC tells what it starts which stage it is."""
+SHELL = "SOFTMAX_SHELL"
+"""The environment variable with the process above stages/run: DVC's shell, or DVC itself."""
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], takes_arguments: bool = False) -> None:
     """Run `main`; a UserError ends the process with exit code 2 and its one line instead of a traceback.
 
     So does an OSError, whose cause is in the surroundings too: a full or read-only disk, a missing permission. Ctrl-C
-    exits with 130, the shell's convention: DVC records a stage that exits 0 as complete.
+    exits with 130, the shell's convention: DVC records a stage that exits 0 as complete. Arguments are refused
+    unless the script takes some: a setting written there would change nothing.
     """
-    if TOLD_BY_DVC in os.environ and STARTED_BY not in os.environ:
-        os.environ[STARTED_BY] = str(_find_dvc())
+    if main.__module__ == "__main__" and not takes_arguments and len(sys.argv) > 1:
+        _refuse_arguments()
+    if SHELL in os.environ and STARTED_BY not in os.environ and (dvc := _find_dvc(int(os.environ[SHELL]))):
+        os.environ[STARTED_BY] = str(dvc)
     if STARTED_BY in os.environ:
         threading.Thread(target=_end_without, args=[int(os.environ[STARTED_BY])], daemon=True).start()
     try:
@@ -59,21 +63,37 @@ def lives(pid: int) -> Callable[[], bool]:
     return lives_now
 
 
+def _refuse_arguments() -> NoReturn:
+    instead = f"{sys.argv[0]} takes no arguments: change params.yaml, or try dvc exp run -S lr=0.2"
+    if sys.argv[1] in ("-h", "--help"):
+        print(f"{sys.modules['__main__'].__doc__}\n\n{instead}")
+        sys.exit(0)
+    _exit(2, f"error: {instead}")
+
+
 def _exit(code: int, reason: str) -> NoReturn:
     print(reason, file=sys.stderr)
     sys.exit(code)
 
 
-def _find_dvc() -> int:
-    """The process number of the DVC that has started this stage, however many shells lie between; −1 if it has died."""
+def _find_dvc(shell: int) -> int | None:
+    """The process number of the DVC that has started this stage, however many shells lie between.
+
+    None without DVC, and where a process above is another user's. Where the shell has died, DVC has too: the shell's.
+    """
     import psutil
 
-    for process in psutil.Process().parents():
-        with contextlib.suppress(psutil.Error):
-            if TOLD_BY_DVC not in process.environ():
-                is_init = process.pid == 1 and "dvc" not in " ".join(process.cmdline())
-                return -1 if is_init else process.pid
-    return -1
+    if STAGE not in os.environ:
+        return None
+    try:
+        process: psutil.Process | None = psutil.Process(shell)
+        while process and process.environ().get(STAGE) == os.environ[STAGE]:
+            process = process.parent()
+        return process.pid if process else None
+    except psutil.NoSuchProcess:
+        return shell
+    except psutil.AccessDenied:
+        return None
 
 
 def _end_without(pid: int) -> None:

@@ -76,7 +76,8 @@ def table(evaluations: Mapping[str, Evaluation], committed: Mapping[str, Mapping
     for name, found in evaluations.items():
         accuracy = f"{found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f})"
         error = f" ± {DEVIATIONS * found.cost_standard_error:.4f}" if found.cost_standard_error else ""
-        before = f"{committed[name]['accuracy']:.4f}" if "accuracy" in committed.get(name, {}) else ""
+        accuracy_before = committed.get(name, {}).get("accuracy")
+        before = f"{accuracy_before:.4f}" if isinstance(accuracy_before, float) else ""
         lines.append(f"{name:7}{accuracy:28}{f'{found.cost:.4f}{error}':22}{before}".rstrip())
     return "\n".join(lines)
 

@@ -194,9 +194,7 @@ def _read_idx(payload: bytes, dimensions: int, classes: int, folder: Path) -> np
     try:
         path.write_bytes(payload)
     except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror}; set TMPDIR to a folder with room for {PAYLOAD_LIMIT} bytes"
-        ) from None
+        raise UserError(f"{path}: {error.strerror}; set TMPDIR to a folder with 64 MiB of room") from None
     try:
         array: np.ndarray = read_sn3_pascalvincent_tensor(str(path)).numpy()
     except (AssertionError, KeyError, ValueError, RuntimeError):  # few of them say anything of use

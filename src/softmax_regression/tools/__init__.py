@@ -1,1 +1,1 @@
-"""What `make` calls and nothing imports, but for the pages' tables."""
+"""The command `softmax`, and what is behind its parts; nothing imports it, but for the pages' tables."""

@@ -68,7 +68,7 @@ def track() -> None:
 
 @softmax.command()
 def sweep() -> None:
-    """Draw their cost on the held-out images over the learning rate, into figures/sweep.png."""
+    """Draw the experiments' cost on the held-out images over the learning rate, into figures/sweep.png."""
     from softmax_regression.tools import ranking, sweep
 
     with _repository() as repo:
@@ -137,7 +137,7 @@ def main() -> None:
         except click.Abort:
             raise KeyboardInterrupt from None
 
-    run(command)
+    run(command, takes_arguments=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """What git knows of the code that runs."""
 
-import json
 import subprocess
-from contextlib import suppress
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 
 def git(*arguments: str) -> str | None:
@@ -12,13 +13,10 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def committed(path: str) -> str | None:
-    """What a file of the current directory holds in the present commit; None where it is not in there."""
-    return git("show", f"HEAD:./{path}")
-
-
-def committed_json(path: str) -> dict[str, Any]:
-    """What a JSON file of the current directory holds in the present commit, if it is there and sound."""
-    with suppress(ValueError):
-        return dict(json.loads(committed(path) or "{}"))
-    return {}
+def committed(path: str) -> dict[str, Any]:
+    """What a YAML or JSON file of the current directory holds in the present commit; nothing if it is damaged."""
+    try:
+        content = YAML(typ="safe", pure=True).load(git("show", f"HEAD:./{path}") or "")
+    except YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -12,11 +12,8 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from softmax_regression.base import files, project
 from softmax_regression.base.running import STARTED_BY
@@ -93,11 +90,9 @@ def _run_name(parameters: Mapping[str, object]) -> str:
     """The experiment's name, or the commit and what is set otherwise than there: `5b3cf47 lr=0.2`."""
     if name := os.environ.get("DVC_EXP_NAME"):
         return name
-    before: dict[str, object] = {}
-    with suppress(YAMLError):  # committed damaged, and mended since
-        before = YAML(typ="safe", pure=True).load(committed("params.yaml") or "") or {}
-    changed = [f"{name}={value}" for name, value in parameters.items() if before.get(name) != value]
-    return " ".join([git("rev-parse", "--short", "HEAD") or "no-commit", *changed])[:250]
+    commit, before = git("rev-parse", "--short", "HEAD"), committed("params.yaml")
+    changed = [f"{name}={value}" for name, value in parameters.items() if commit and before.get(name) != value]
+    return " ".join([commit or "no-commit", *changed])[:250]
 
 
 def _circumstances() -> dict[str, str]:

@@ -33,8 +33,11 @@ def main(log: Path) -> None:
 
 
 def record_left_over() -> None:
-    """Record whatever is left over."""
-    record_finished(_prepare(), say=print)
+    """Record whatever is left over, and tell what has been set aside."""
+    root = _prepare()
+    record_finished(root, say=print)
+    for folder in sorted((root / ".journal").glob(set_aside(Path("*")).name)):
+        print(f"{folder}: set aside: {(folder / REASON).read_text(encoding='utf-8')}")
 
 
 def _prepare() -> Path:
@@ -97,7 +100,7 @@ def record_finished(root: Path, key: str = "", say: Callable[[str], object] = la
                 except FileNotFoundError:  # recorded by now
                     continue
                 except (ValueError, TypeError, KeyError) as error:  # half written, or by other code
-                    say(_set_aside(folder, f"it cannot be read: {one_line(error, 200)}"))
+                    _set_aside(folder, f"it cannot be read: {one_line(error, 200)}")
                     continue
                 if event.status == "RUNNING":
                     continue
@@ -110,7 +113,7 @@ def record_finished(root: Path, key: str = "", say: Callable[[str], object] = la
                 except Exception as error:
                     if not runs.is_refusal(error):
                         raise
-                    say(_set_aside(folder, f"MLflow refuses it: {one_line(error, 200)}"))
+                    _set_aside(folder, f"MLflow refuses it: {one_line(error, 200)}")
                 else:
                     # Renamed first: a lock that another recorder opens in a folder half removed would come to life.
                     shutil.rmtree(folder.rename(folder.with_name(f"{journal.DRAFT}{folder.name}")))
@@ -119,10 +122,10 @@ def record_finished(root: Path, key: str = "", say: Callable[[str], object] = la
         sys.exit(f"{tracking_uri(root)}: {one_line(error, 200)}")
 
 
-def _set_aside(folder: Path, reason: str) -> str:
-    """Put an event where it is in nobody's way, with the reason; return what to tell."""
+def _set_aside(folder: Path, reason: str) -> None:
+    """Put an event where it is in nobody's way, with the reason."""
     (folder / REASON).write_text(reason, encoding="utf-8")
-    return f"{folder.rename(set_aside(folder))}: set aside: {reason}"
+    folder.rename(set_aside(folder))
 
 
 @contextmanager

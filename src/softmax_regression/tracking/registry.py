@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from softmax_regression.base.errors import one_line
 from softmax_regression.results.statistics import paired_difference
 from softmax_regression.tracking import serving
 from softmax_regression.tracking.event import Event, EventModel
@@ -164,7 +165,6 @@ def _challenge(client: MlflowClient, version: ModelVersion, champion: ModelVersi
 def _costs(client: MlflowClient, run_id: str) -> np.ndarray | None:
     """The cost of each held-out image, float32 [N], as a run keeps it; None where it is gone or damaged."""
     try:
-        # Asked first: of whatever goes wrong, an outage too, a download says that there is no such file.
         there = COSTS in {file.path for file in client.list_artifacts(run_id)}
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -173,11 +173,22 @@ def _costs(client: MlflowClient, run_id: str) -> np.ndarray | None:
     if not there:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run_id, COSTS, folder)
+        download(client, run_id, COSTS, folder)
         try:
-            return np.load(path)
+            return np.load(Path(folder) / COSTS)
         except (ValueError, EOFError):
             return None
+
+
+def download(client: MlflowClient, run_id: str, name: str, folder: str) -> None:
+    """Download an artifact that is listed; raises ConnectionError where that fails.
+
+    Of whatever goes wrong, an outage too, MLflow says that there is no such artifact.
+    """
+    try:
+        client.download_artifacts(run_id, name, folder)
+    except MlflowException as error:
+        raise ConnectionError(one_line(error, 200)) from error
 
 
 def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVersion:

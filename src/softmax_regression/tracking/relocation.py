@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 PLACES = {
     "experiments": "artifact_location",
@@ -20,13 +21,22 @@ def bring_along(database: Path, artifacts: Path) -> None:
     """
     present, end = artifacts.as_uri(), f"/{artifacts.name}"
     with closing(sqlite3.connect(database)) as connection, connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
-            return
-        known = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
-        for (before,) in known:
-            if before != present and before.endswith(end):
+        for (before,) in connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall():
+            if (
+                before != present
+                and before.startswith("file://")
+                and before.endswith(end)
+                and _was_own(before, database)
+            ):
                 for table, column in PLACES.items():
                     connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR {column} LIKE ?",  # noqa: S608
-                        (present, len(before) + 1, before, f"{before}/%"),
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608
+                        f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (present, len(before) + 1, before, len(before) + 1, f"{before}/"),
                     )
+
+
+def _was_own(before: str, database: Path) -> bool:
+    """Whether files at a place were beside this database: it is gone from there, or has been copied from there."""
+    folder = Path(unquote(urlsplit(before).path))
+    return not folder.exists() or (folder.parent / database.name).exists()

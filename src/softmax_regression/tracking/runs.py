@@ -18,7 +18,10 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 
+from softmax_regression.base.files import replacing
 from softmax_regression.tracking import registry
 from softmax_regression.tracking.event import Event, EventModel
 from softmax_regression.tracking.locks import locked
@@ -40,8 +43,10 @@ WORST_FIRST = ("FAILED", "KILLED", "RUNNING", "FINISHED")
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow refuses what an event says, or what it is to be added to; not a fault of the moment."""
-    return isinstance(error, MlflowException) and error.error_code in REFUSALS
+    """Whether it is the event's fault, or that of what it is to be added to, and not one of the moment."""
+    if isinstance(error, MlflowException):
+        return error.error_code in REFUSALS
+    return isinstance(error, TypeError | KeyError | AttributeError)  # by other code, or damaged
 
 
 def record(client: MlflowClient, event: Event, root: Path) -> str:
@@ -69,7 +74,7 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
         with locked(root / STORE_LOCK):  # one champion at a time
             said = _register(client, run, event, event.model)
         # What was said when it took over has the figures; evaluated again, it is merely champion already.
-        if "already" not in said or "champion" not in run.data.tags:
+        if not said.startswith("is champion already") or "champion" not in run.data.tags:
             tags["champion"] = said
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     _set_status(client, run_id, {**run.data.tags, **tags}, event.ended)
@@ -80,9 +85,13 @@ def _register(client: MlflowClient, run: Run, event: Event, model: EventModel) -
     try:
         return registry.register(client, run, event, model)
     except MlflowException as error:
-        if error.error_code != "ENDPOINT_NOT_FOUND":
+        if error.error_code != "ENDPOINT_NOT_FOUND" or not _server_version(client).startswith("2."):
             raise
         return "not registered: this server is older than MLflow 3, and knows no models of runs"
+
+
+def _server_version(client: MlflowClient) -> str:
+    return http_request(get_default_host_creds(client.tracking_uri), "/version", "GET").text
 
 
 def find_run(client: MlflowClient, experiment_id: str, event: Event) -> Run | None:
@@ -106,9 +115,14 @@ def connect(root: Path) -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     # Of several processes that open a new database at once, only one may create its tables.
     with locked(root / STORE_LOCK):
+        database = own_database(root)
+        if database and not database.exists():
+            # Under its name once it is whole: MLflow cannot go on with tables that a full disk or a kill cut short.
+            with replacing(database) as temporary:
+                MlflowClient(f"sqlite:///{temporary}").search_experiments(max_results=1)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
-        if (database := own_database(root)) and database.exists():
+        if database:
             bring_along(database, root / ARTIFACTS)
     return client
 
@@ -145,7 +159,7 @@ def _take_over(client: MlflowClient, run: Run, event: Event) -> dict[str, str]:
     registry.link(client, run.info.run_id, earlier)
     with tempfile.TemporaryDirectory() as folder:
         for name in {file.path for file in client.list_artifacts(earlier.info.run_id)} & {"figures", registry.COSTS}:
-            client.download_artifacts(earlier.info.run_id, name, folder)
+            registry.download(client, earlier.info.run_id, name, folder)
         client.log_artifacts(run.info.run_id, folder)
     tags = {name: value for name, value in earlier.data.tags.items() if name.startswith(("status.", "champion"))}
     return {**tags, f"status.{event.stage}": event.status, "evaluated.in": earlier.info.run_id}

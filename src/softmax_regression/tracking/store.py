@@ -21,8 +21,9 @@ def tracking_uri(root: Path) -> str:
     if given.startswith((*SERVERS, *DATABASES)):
         return given
     instead = f"http://{given}" if given.partition(":")[2].partition("/")[0].isdigit() else f"{SQLITE}mlflow.db"
+    shown = f"{given.partition('//')[0]}//…" if "@" in given else given  # without the password
     raise UserError(
-        f"MLFLOW_TRACKING_URI = {given}: must begin with {', '.join((*SERVERS, SQLITE, *DATABASES))}; write {instead}"
+        f"MLFLOW_TRACKING_URI = {shown}: must begin with {', '.join((*SERVERS, SQLITE, *DATABASES))}; write {instead}"
     )
 
 
@@ -33,5 +34,5 @@ def is_remote(root: Path) -> bool:
 
 def own_database(root: Path) -> Path | None:
     """The store's file where it lies in the project, and is nobody else's."""
-    path = Path(tracking_uri(root).removeprefix(SQLITE))
+    path = Path(tracking_uri(root).removeprefix(SQLITE)).resolve()
     return path if path.is_relative_to(root) else None

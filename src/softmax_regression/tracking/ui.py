@@ -4,12 +4,14 @@ import base64
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import webbrowser
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -34,8 +36,9 @@ def show_runs() -> None:
         found = client.search_runs([experiment_id], max_results=100)
         if not found:
             print("No run is recorded yet. `make run` records one, which then shows in the table.", flush=True)
-        client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", view(found))
-    except MlflowException as error:
+        with suppress(MlflowException):  # one who may only read sees the view of another
+            client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", view(found))
+    except (MlflowException, sqlite3.Error) as error:
         raise UserError(f"{uri}: {one_line(error, 200)}") from None
     # By itself the page opens in its mode for language models, and shows no figure.
     table = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"

@@ -32,12 +32,15 @@ class EpochRecord:
 
 
 def fit(training: ImageSet, recipe: Recipe, seed: int = 0, init_std: float = 0.01) -> SoftmaxRegression:
-    """A model trained on the CPU from the seed's starting weights, with nothing held out."""
+    """A model trained on the CPU from the seed's starting weights, with nothing held out.
+
+    Raises UserError once the cost is no longer finite.
+    """
     generator = torch.Generator().manual_seed(seed)
     model = SoftmaxRegression.random(training.model_shape, init_std, generator).to(recipe.dtype)
     state = TrainingState.start(model, generator)
-    for _ in descend(state, training, recipe):
-        pass
+    for cost in descend(state, training, recipe):
+        _refuse_divergence(state, cost.item(), recipe)
     return state.model
 
 
@@ -54,10 +57,13 @@ def train(
         figures = torch.tensor(measured, dtype=torch.float64)
         share.broadcast([figures])
         record = EpochRecord(state.epochs_done - 1, train_cost.item(), *figures.tolist())
-        beyond = state.model.weight.abs().max() >= exact.LARGEST_WEIGHT
-        if beyond or not math.isfinite(record.train_cost + record.valid_cost):
-            raise UserError(f"epoch {record.epoch}: the cost is no longer finite with lr = {recipe.lr}; lower it")
+        _refuse_divergence(state, record.train_cost + record.valid_cost, recipe)
         yield record
+
+
+def _refuse_divergence(state: TrainingState, cost: float, recipe: Recipe) -> None:
+    if state.model.weight.abs().max() >= exact.LARGEST_WEIGHT or not math.isfinite(cost):
+        raise UserError(f"epoch {state.epochs_done - 1}: the cost is no longer finite with lr = {recipe.lr}; lower it")
 
 
 def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Share = ALONE) -> Iterator[Tensor]:

@@ -7,6 +7,10 @@ from typing import Any, Self
 
 import torch
 
+from softmax_regression.base.errors import UserError
+
+IMPLEMENTATIONS, SCHEDULES = ("scratch", "builtin"), ("constant", "linear", "cosine")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -19,6 +23,12 @@ class Recipe:
     batch_size: int = 256
     momentum: float = 0.9
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.implementation not in IMPLEMENTATIONS or self.lr_schedule not in SCHEDULES:
+            raise UserError(f"{self}: implementation is one of {IMPLEMENTATIONS}, lr_schedule one of {SCHEDULES}")
+        if min(self.epochs, self.batch_size) < 1:
+            raise UserError(f"{self}: epochs and batch_size must be at least 1")
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
