@@ -50,9 +50,8 @@ def main() -> None:
         held_out = f"{len(valid)} of {files.md5(TRAIN)}"
         example = sets["test"].images[:2]
         event.add_model(MODEL, example, len(train.classes), train.dataset, held_out, evaluations["valid"].cost)
-    same_images = all(
-        committed("params.yaml").get(name) == getattr(parameters, name) for name in ("dataset", "validation")
-    )
+    before = committed("params.yaml")
+    same_images = (before.get("dataset"), before.get("validation")) == (parameters.dataset, parameters.validation)
     print(evaluation.table(evaluations, {name: committed(f"metrics/{name}.json") for name in sets if same_images}))
 
 

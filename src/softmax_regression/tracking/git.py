@@ -1,5 +1,6 @@
 """What git knows of the code that runs."""
 
+import json
 import subprocess
 from typing import Any
 
@@ -15,8 +16,9 @@ def git(*arguments: str) -> str | None:
 
 def committed(path: str) -> dict[str, Any]:
     """What a YAML or JSON file of the current directory holds in the present commit; nothing if it is damaged."""
+    text = git("show", f"HEAD:./{path}") or "{}"
     try:
-        content = YAML(typ="safe", pure=True).load(git("show", f"HEAD:./{path}") or "")
-    except YAMLError:
+        content = json.loads(text) if path.endswith(".json") else YAML(typ="safe", pure=True).load(text)
+    except (ValueError, YAMLError):
         return {}
     return content if isinstance(content, dict) else {}

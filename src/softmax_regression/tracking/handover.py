@@ -72,8 +72,10 @@ class Handover:
                 self._kill(said)  # and look again until it is gone, with all its locks
             elif not lives and self.event.exists():
                 self.log.unlink(missing_ok=True)
-                reason = said[-1] if said and not said[-1].startswith((PROCESS, READY, ANSWERED)) else "it was killed"
-                return f"{'no answer in time' if late else reason}. `make track` records it once MLflow can be reached"
+                reason = "no answer in time" if late else "it was killed"
+                if said and not said[-1].startswith((PROCESS, READY, ANSWERED)):
+                    reason = said[-1]  # however long it took to end after that
+                return f"{reason}. `make track` records it once MLflow can be reached"
             time.sleep(0.01)
         kept = set_aside(self.event)
         return f"{(kept / REASON).read_text(encoding='utf-8')}. It is kept in {kept}" if kept.exists() else None

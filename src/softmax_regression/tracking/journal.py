@@ -90,7 +90,8 @@ def _run_name(parameters: Mapping[str, object]) -> str:
     """The experiment's name, or the commit and what is set otherwise than there: `5b3cf47 lr=0.2`."""
     if name := os.environ.get("DVC_EXP_NAME"):
         return name
-    commit, before = git("rev-parse", "--short", "HEAD"), committed("params.yaml")
+    commit = git("rev-parse", "--short", "HEAD")
+    before = committed("params.yaml") if commit and parameters else {}
     changed = [f"{name}={value}" for name, value in parameters.items() if commit and before.get(name) != value]
     return " ".join([commit or "no-commit", *changed])[:250]
 
