@@ -1,7 +1,7 @@
 """How a stage finds the process that records its event, and how long it waits for it.
 
 One recorder serves all stages of a DVC, since most of its time goes into importing MLflow. While it lives, its log in
-.journal is locked; the log has lines PROCESS with its id, READY, ANSWERED, and at last why it has given up.
+.journal is locked; the log has lines PROCESS with its id, READY, and at last why it has given up.
 """
 
 import contextlib
@@ -15,14 +15,13 @@ from typing import IO
 
 from softmax_regression.tracking.locks import is_locked, try_lock
 
-PROCESS, READY, ANSWERED = "process: ", "ready", "the store has answered"
-FIRST_ANSWER, ALL_ANSWERS = 3.0, 9.0
-"""Seconds that a stage with its work done waits for a remote server: for its first answer, and for all of them. A
-server that is gone costs the three stages that record 9 s in all, one that dies during the first of them 15 s; and each
-time one import of MLflow."""
+PROCESS, READY = "process: ", "ready"
+LONGEST_WAIT, LONGEST_WAIT_FOR_A_SERVER = 120.0, 30.0
+"""Seconds that a stage with its work done waits: for a database of this machine, which other processes may keep busy;
+and for a server, once the recorder can ask it. A server that is silent costs less: each question to it ends after 5 s,
+by MLflow's time-out (runs.py), and the first that ends so ends the recorder. Only what has longer time-outs of its own,
+as a store for files, is cut off here. 9 s for all answers were too few on two cores with six busy processes."""
 REASON = "reason"
-LONGEST_WAIT = 120.0
-"""Seconds that it waits for a database of this machine, which other processes may keep busy."""
 
 
 def set_aside(event: Path) -> Path:
@@ -66,14 +65,14 @@ class Handover:
             lives, said = is_locked(self.log), self._said()
             if READY in said and not ready:  # until now it has not had a chance to ask
                 began, ready = time.monotonic(), True
-            answers = ALL_ANSWERS if ANSWERED in said else FIRST_ANSWER
-            late = time.monotonic() - began > (answers if ready and is_remote else LONGEST_WAIT)
+            longest = LONGEST_WAIT_FOR_A_SERVER if ready and is_remote else LONGEST_WAIT
+            late = time.monotonic() - began > longest
             if late and lives:
                 self._kill(said)  # and look again until it is gone, with all its locks
             elif not lives and self.event.exists():
                 self.log.unlink(missing_ok=True)
                 reason = "no answer in time" if late else "it was killed"
-                if said and not said[-1].startswith((PROCESS, READY, ANSWERED)):
+                if said and not said[-1].startswith((PROCESS, READY)):
                     reason = said[-1]  # however long it took to end after that
                 return f"{reason}. `make track` records it once MLflow can be reached"
             time.sleep(0.01)

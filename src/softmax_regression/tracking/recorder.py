@@ -17,7 +17,7 @@ from softmax_regression.base.errors import one_line
 from softmax_regression.base.running import lives
 from softmax_regression.tracking import journal, runs
 from softmax_regression.tracking.event import ALIVE, ENDED, Event
-from softmax_regression.tracking.handover import ANSWERED, READY, REASON, set_aside
+from softmax_regression.tracking.handover import READY, REASON, set_aside
 from softmax_regression.tracking.locks import is_locked, try_lock
 from softmax_regression.tracking.store import tracking_uri
 
@@ -76,9 +76,7 @@ def _show(folder: Path, root: Path) -> None:
     """Bring the run of a training at work up to date."""
     with _taken(folder) as is_ours:
         if is_ours and (event := Event.read(folder)).starts_run and event.status == "RUNNING":
-            client = runs.connect(root)
-            print(ANSWERED, flush=True)
-            runs.record(client, event, root)
+            runs.record(runs.connect(root), event, root)
 
 
 def record_finished(root: Path, key: str = "", say: Callable[[str], object] = lambda _: None) -> None:
@@ -106,8 +104,6 @@ def record_finished(root: Path, key: str = "", say: Callable[[str], object] = la
                     continue
                 if client is None:
                     client = runs.connect(root)
-                    if key:
-                        print(ANSWERED, flush=True)
                 try:
                     run_id = runs.record(client, event, root)
                 except Exception as error:
