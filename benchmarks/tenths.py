@@ -12,7 +12,7 @@ from softmax_regression.model import exact
 from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.results.evaluation import Evaluation, Predictions, evaluate
-from softmax_regression.results.statistics import DEVIATIONS
+from softmax_regression.results.statistics import DEVIATIONS, with_interval
 from softmax_regression.tools import markdown
 from softmax_regression.training.loop import descend
 from softmax_regression.training.recipe import Recipe
@@ -44,7 +44,7 @@ def _cells(found: Evaluation) -> tuple[str, str]:
     error = DEVIATIONS * (found.cost_standard_error or 0)
     return (
         f"{found.cost:.4f} ± {error:.4f}",
-        f"{found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f})",
+        with_interval(found.accuracy, found.accuracy_low, found.accuracy_high),
     )
 
 

@@ -59,11 +59,11 @@ class Clone:
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
 
-    def make(self, *arguments: str) -> str:
+    def make(self, *arguments: str, check: bool = True) -> str:
         """Run make with the environment of these tests as the clone's own, which make must not set up again."""
         if not (self.folder / ".venv").exists():
             (self.folder / ".venv").symlink_to(sys.prefix)
-        return self.run("make", "--old-file=.venv/installed", *arguments, PYTHONPATH="src")
+        return self.run("make", "--old-file=.venv/installed", *arguments, check=check, PYTHONPATH="src")
 
     def copy(self, folder: Path) -> "Clone":
         """The same, cache included, as if it had always been in `folder`; but without MLflow's store."""

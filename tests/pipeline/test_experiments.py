@@ -1,6 +1,8 @@
 """The commands of docs/experiments.md, typed one after the other, and what they leave behind."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -91,7 +93,7 @@ def test_an_applied_experiment_is_the_workspace_and_a_branch_holds_one(another: 
     another.run("dvc", "exp", "apply", "sweep-3")
     parameters = yaml.safe_load((another.folder / "params.yaml").read_text())
     assert (parameters["lr"], parameters["epochs"]) == (0.5, 1)
-    assert "up to date" in another.run("dvc", "status", "dvc.yaml")
+    assert "up to date" in another.run("dvc", "status")
 
     another.run("git", "restore", ".")
     another.run("git", "checkout", "--quiet", "longer")
@@ -119,15 +121,25 @@ def test_the_table_fits_a_terminal(another: Clone) -> None:
 
 
 def test_a_sweep_ends_with_the_ranked_table_and_a_plot(another: Clone) -> None:
-    printed = another.make("sweep", "SWEEP=-S 'lr=choice(0.2,0.5)' -S epochs=1 -S momentum=0.9")
-    assert stages_run(printed) == []  # both ran before
-    table = printed.partition("valid_cost")[2]
-    costs = [float(cost) for cost in re.findall(r"^\S+ +(\d\.\d+)", table, re.MULTILINE)]
-    assert len(costs) == 9
-    assert costs == sorted(costs)
-    assert table.endswith(" over lr, 5 experiments\n")
+    settings = "-S 'lr=choice(0.2,-1,0.5)' -S epochs=1 -S momentum=0.9"
+    # A DVC at work is waited for: it holds its lock, as each experiment does when it begins and ends.
+    busy = "import dvc.repo, time\nwith dvc.repo.lock_repo(dvc.repo.Repo()): print(flush=True); time.sleep(8)"
+    holder = subprocess.Popen([sys.executable, "-c", busy], cwd=another.folder, stdout=subprocess.PIPE)
+    assert holder.stdout
+    holder.stdout.readline()
+    printed = another.run("bash", "-c", f"softmax sweep {settings}", check=False)
+    holder.wait()
+    assert "lr=-1,epochs=1,momentum=0.9: error: params.yaml: lr = -1: must be greater than 0\n" in printed
+    assert printed.endswith("error: 1 of 3 experiments failed\n")
+
+    for _ in range(2):  # the second time over experiments of the same names
+        printed = another.make("sweep", f"SWEEP={settings.replace('-1,', '')}")
+        table = printed.partition("valid_cost")[2]
+        names = re.findall(r"^(\S+) +\d\.\d", table, re.MULTILINE)
+        assert names == ["lr=0.5,epochs=1,momentum=0.9", "lr=0.2,epochs=1,momentum=0.9"]
     assert (another.folder / "figures/sweep.png").stat().st_size > 10_000
     assert another.run("git", "status", "--porcelain") == ""
+    another.run("dvc", "exp", "remove", *names)
 
 
 def test_an_experiment_with_a_wrong_value_fails_in_one_line_and_leaves_the_workspace_as_it_was(another: Clone) -> None:

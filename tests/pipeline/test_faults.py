@@ -53,7 +53,7 @@ def damage(path: Path) -> None:
 def assert_sound(clone: Clone) -> None:
     """Every output is in the workspace, and its content is what dvc.lock says."""
     assert {name: md5(clone.folder / name) for name in outputs(clone)} == outputs(clone)
-    assert clone.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
+    assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_a_remote_that_dies_in_the_middle_of_a_push_gets_the_rest_later(clone: C
     assert clone.run("dvc", "push") == "9 files pushed\n"
     other = Clone(clone.folder.with_name("other"), origin=clone.folder)
     other.environment |= s3.remote.environment
-    other.run("dvc", "pull", "dvc.yaml")
+    other.run("dvc", "pull")
     assert_sound(other)
 
 
@@ -94,21 +94,21 @@ def test_a_corrupted_object_of_a_remote_is_refused_and_can_be_replaced(clone: Cl
     )
     damage(stored)
     other = Clone(clone.folder.with_name("other"), origin=clone.folder)
-    printed = other.run("dvc", "pull", "dvc.yaml", check=False)
+    printed = other.run("dvc", "pull", check=False)
     assert f"ERROR: failed to pull data from the cloud - Checkout failed for following targets:\n{MODEL}" in printed
     assert not (other.folder / MODEL).exists()
     assert not cached(other, MODEL).exists()
 
     stored.unlink()
     assert clone.run("dvc", "push") == "1 file pushed\n"
-    other.run("dvc", "pull", "dvc.yaml")
+    other.run("dvc", "pull")
     assert_sound(other)
 
 
 def test_a_corrupted_file_of_the_cache_is_found_and_made_again(clone: Clone) -> None:
     damage(cached(clone, MODEL))
     (clone.folder / MODEL).unlink()
-    clone.run("dvc", "checkout", "dvc.yaml")
+    clone.run("dvc", "checkout")
     printed = clone.make("verify").splitlines()
     assert printed[:2] == [
         f"{cached(clone, MODEL).relative_to(clone.folder)}: damaged, removed",
@@ -176,14 +176,14 @@ def test_a_half_deleted_cache_is_fetched_again(clone: Clone) -> None:
     for name in lost:
         cached(clone, name).unlink()
         (clone.folder / name).unlink()
-    assert f"not in cache:       {MODEL}" in clone.run("dvc", "status", "dvc.yaml")
-    printed = clone.run("dvc", "checkout", "dvc.yaml", check=False)
+    assert f"not in cache:       {MODEL}" in clone.run("dvc", "status")
+    printed = clone.run("dvc", "checkout", check=False)
     assert "ERROR: Checkout failed for following targets:\n" in printed
     assert MODEL in printed
 
     clone.run("git", "restore", ".")
-    clone.run("dvc", "fetch", "dvc.yaml")
-    clone.run("dvc", "checkout", "dvc.yaml")
+    clone.run("dvc", "fetch")
+    clone.run("dvc", "checkout")
     assert_sound(clone)
 
 
@@ -191,7 +191,7 @@ def test_a_half_deleted_cache_is_fetched_again(clone: Clone) -> None:
 def test_a_conflict_in_the_lock_is_named_and_settled_by_repro(clone: Clone) -> None:
     for branch, changed in (("coarse", "figure_dpi=30"), ("few", "figure_mistakes=4")):
         clone.run("git", "checkout", "--quiet", "-b", branch, "main")
-        clone.run("dvc", "checkout", "--quiet", "dvc.yaml")
+        clone.run("dvc", "checkout", "--quiet")
         clone.run("dvc", "exp", "run", "-S", changed)
         clone.run("git", "commit", "--quiet", "--all", "--message", branch)
     assert "CONFLICT (content): Merge conflict in dvc.lock" in clone.run("git", "merge", "coarse", check=False)
@@ -225,7 +225,7 @@ def test_a_cost_that_is_not_finite_ends_the_run_and_the_model_of_before_can_be_h
     # DVC has removed the outputs of the stage that it then ran in vain.
     assert not (clone.folder / MODEL).exists()
     clone.run("git", "checkout", "params.yaml", "metrics")
-    clone.run("dvc", "checkout", "dvc.yaml")
+    clone.run("dvc", "checkout")
     assert {name: (clone.folder / name).read_bytes() for name in committed} == committed
     assert_sound(clone)
 

@@ -1,4 +1,4 @@
-"""What dvc.yaml and tutorial/dvc.yaml declare of each stage is what the stage uses, and no arrow runs upwards."""
+"""What dvc.yaml declares of each stage is what the stage uses, and no arrow runs upwards."""
 
 import ast
 import json
@@ -13,18 +13,12 @@ from clone import ROOT
 PACKAGE = ROOT / "src/softmax_regression"
 ROOMS = ("base", "data", "sources", "model", "training", "results", "tracking", "tools")
 """A room imports itself and rooms to its left."""
-STAGES = {
-    (folder, name): stage
-    for folder, file in (("stages", "dvc.yaml"), ("tutorial", "tutorial/dvc.yaml"))
-    for name, stage in yaml.safe_load((ROOT / file).read_text())["stages"].items()
-}
-SLOW_LIBRARIES = {
-    ("stages", "download"): set(),
-    ("stages", "train"): {"torch"},
-    ("stages", "evaluate"): set(),
-    ("stages", "visualize"): {"matplotlib"},
-    ("tutorial", "trainings"): {"torch"},
-    ("tutorial", "report"): {"torch", "matplotlib"},
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+SLOW_LIBRARIES: dict[str, set[str]] = {
+    "download": set(),
+    "train": {"torch"},
+    "evaluate": set(),
+    "visualize": {"matplotlib"},
 }
 
 LIST_MODULES = """
@@ -34,14 +28,13 @@ print(json.dumps([[getattr(module, "__file__", None) or "" for module in sys.mod
 """
 
 
-@pytest.fixture(scope="module", params=STAGES, ids="/".join)
-def stage(request: pytest.FixtureRequest) -> tuple[tuple[str, str], set[Path], set[str]]:
-    """A stage's folder and name, the project's files it imports, and the names of all modules it imports."""
-    folder, name = request.param
+@pytest.fixture(scope="module", params=STAGES)
+def stage(request: pytest.FixtureRequest) -> tuple[str, set[Path], set[str]]:
+    """A stage's name, the project's files it imports, and the names of all modules it imports."""
     found = subprocess.run(
-        [sys.executable, "-c", LIST_MODULES, name],
+        [sys.executable, "-c", LIST_MODULES, request.param],
         cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}/src:{ROOT}/{folder}"},
+        env={"PYTHONPATH": f"{ROOT}/src:{ROOT}/stages"},
         check=True,
         capture_output=True,
         text=True,
@@ -56,32 +49,33 @@ def determining(files: set[Path]) -> set[Path]:
     return {file for file in files if "tracking" not in file.parts and file.name != "__init__.py"}
 
 
-def declared(key: tuple[str, str]) -> dict[str, set[Path]]:
+def declared(name: str) -> dict[str, set[Path]]:
     """For each of a stage's dependencies on code, the files in it."""
-    code = [ROOT / dep for dep in STAGES[key]["deps"] if dep.startswith("src/") or dep.endswith(".py")]
+    code = [ROOT / dep for dep in STAGES[name]["deps"] if dep.startswith("src/") or dep.endswith(".py")]
     return {str(dep.relative_to(ROOT)): set(dep.rglob("*.py")) if dep.is_dir() else {dep} for dep in code}
 
 
-def test_every_file_that_a_stage_imports_is_declared(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
-    key, files, _ = stage
-    assert determining(files) <= set().union(*declared(key).values())
+def test_every_file_that_a_stage_imports_is_declared(stage: tuple[str, set[Path], set[str]]) -> None:
+    name, files, _ = stage
+    assert determining(files) <= set().union(*declared(name).values())
 
 
-def test_everything_declared_is_imported(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
-    key, files, _ = stage
-    for name, inside in declared(key).items():
-        assert inside & files, name
-        if key[0] == "stages":  # no file whatever: an edit of one that cannot change the result would rerun the stage
-            assert determining(inside) <= files, name
+def test_everything_declared_is_imported(stage: tuple[str, set[Path], set[str]]) -> None:
+    name, files, _ = stage
+    for code, inside in declared(name).items():
+        assert inside & files, code
+        assert determining(inside) <= files, (
+            code
+        )  # an edit of a file that cannot change the result would rerun the stage
 
 
 def test_no_stage_depends_on_more_than_can_be_taken_in_at_a_glance() -> None:
-    assert max(len(stage["deps"]) for (folder, _), stage in STAGES.items() if folder == "stages") <= 8
+    assert max(len(stage["deps"]) for stage in STAGES.values()) <= 8
 
 
-def test_no_stage_imports_a_slow_library_it_does_not_use(stage: tuple[tuple[str, str], set[Path], set[str]]) -> None:
-    key, _, modules = stage
-    assert {"torch", "torchvision", "matplotlib", "mlflow", "sklearn", "pooch"} & modules == SLOW_LIBRARIES[key]
+def test_no_stage_imports_a_slow_library_it_does_not_use(stage: tuple[str, set[Path], set[str]]) -> None:
+    name, _, modules = stage
+    assert {"torch", "torchvision", "matplotlib", "mlflow", "sklearn", "pooch"} & modules == SLOW_LIBRARIES[name]
 
 
 def imports(file: Path) -> list[list[str]]:
@@ -119,7 +113,7 @@ def test_training_and_results_know_nothing_of_mlflow_or_dvc() -> None:
 
 
 def test_every_declared_parameter_is_in_its_file_and_every_one_of_those_is_declared() -> None:
-    declared = {name for (folder, _), stage in STAGES.items() if folder == "stages" for name in stage.get("params", [])}
+    declared = {name for stage in STAGES.values() for name in stage.get("params", [])}
     assert declared == yaml.safe_load((ROOT / "params.yaml").read_text()).keys()
 
 

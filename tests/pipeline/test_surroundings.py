@@ -131,7 +131,7 @@ def test_of_two_at_once_the_second_is_refused_and_the_first_finishes(clone: Clon
     assert f"(PID {first.pid}): " in printed
     assert "Traceback" not in printed
     assert (clone.folder / "dvc.lock").read_bytes() == lock
-    assert clone.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
+    assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
 
 
 # Root may write everywhere, unless it gives that up.
@@ -174,5 +174,5 @@ def test_where_nothing_can_be_written_one_line_says_so_and_the_model_can_be_had_
     assert re.search(f"^{said}$", printed, re.MULTILINE)
     assert "Traceback" not in printed
     clone.run("git", "checkout", "metrics")
-    clone.run("dvc", "checkout", "dvc.yaml")
+    clone.run("dvc", "checkout")
     assert {name: (clone.folder / name).read_bytes() for name in committed} == committed

@@ -17,7 +17,7 @@ def experiment(name: str, more: float, costs: bool = True, share: float = 0.1, *
     own = (COSTS + OTHERS - OTHERS.mean() + more).astype(np.float32) if more else COSTS
     figures = {"cost": float(own.mean()), "accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92}
     settings = {"lr": 0.1, "seed": 0, **parameters}
-    return Experiment(name, name == "main", settings, figures, ("digest", share), own if costs else None)
+    return Experiment(name, settings, figures, ("digest", share), own if costs else None)
 
 
 def test_the_lowest_cost_comes_first_with_the_parameters_that_vary() -> None:

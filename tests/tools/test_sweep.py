@@ -1,15 +1,32 @@
-"""How experiments are put in series."""
+"""How settings are combined, and experiments put in series."""
 
+import pytest
+
+from softmax_regression.base.errors import UserError
 from softmax_regression.tools.ranking import Experiment
-from softmax_regression.tools.sweep import cost_over_lr, series
+from softmax_regression.tools.sweep import combinations, cost_over_lr, series
 
 
-def experiment(name: str, cost: float, is_commit: bool = False, **parameters: object) -> Experiment:
-    return Experiment(name, is_commit, {"lr": 0.1, "epochs": 30, **parameters}, {"cost": cost}, ("", 0.1), None)
+def experiment(name: str, cost: float, **parameters: object) -> Experiment:
+    return Experiment(name, {"lr": 0.1, "epochs": 30, **parameters}, {"cost": cost}, ("", 0.1), None)
 
 
-def test_one_series_in_the_order_of_the_learning_rates_and_without_the_commit() -> None:
-    found = series([experiment("main", 0.2, True), experiment("a", 0.8, lr=0.5), experiment("c", 2.1, lr=1e-5)])
+def test_each_combination_has_a_name() -> None:
+    assert combinations(["lr=choice(0.1,0.2)", "epochs=5"]) == {
+        "lr=0.1,epochs=5": ["params.yaml:lr=0.1", "params.yaml:epochs=5"],
+        "lr=0.2,epochs=5": ["params.yaml:lr=0.2", "params.yaml:epochs=5"],
+    }
+    assert combinations(["tutorial/params.yaml:name='a b'"]).keys() == {"tutorial-params.yaml-name=-a-b-"}
+
+
+@pytest.mark.parametrize("setting", ["lr", "lr=choice(1", "lr=interval(0,1)"])
+def test_what_is_not_a_setting_is_refused(setting: str) -> None:
+    with pytest.raises(UserError, match=r"write lr=0\.1, lr=choice\(0\.1,0\.2\) or seed=range\(1,4\)$"):
+        combinations([setting])
+
+
+def test_one_series_in_the_order_of_the_learning_rates() -> None:
+    found = series([experiment("a", 0.8, lr=0.5), experiment("c", 2.1, lr=1e-5)])
     assert {name: list(points.items()) for name, points in found.items()} == {"": [(1e-5, 2.1), (0.5, 0.8)]}
 
 

@@ -206,11 +206,14 @@ def test_of_two_machines_that_judge_at_once_the_better_model_stays_champion(
 
 
 ELSEWHERE = """
-import sys, mlflow, numpy as np
+import sys, mlflow, numpy as np, pandas
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/softmax-regression@champion")
 images = np.load(sys.argv[2])
 print([model.predict(images[:count]).tolist() for count in (1, 2, 7)])
+rows = images.reshape(7, -1)
+for form in (images / 255, rows, pandas.DataFrame(rows), pandas.DataFrame(rows / 255)):
+    np.testing.assert_allclose(model.predict(form), model.predict(images), rtol=1e-6)
 import softmax_serving
 assert softmax_serving.__file__.startswith(sys.argv[3]), softmax_serving.__file__
 assert not {"torch", "softmax_regression"} & sys.modules.keys()
@@ -238,5 +241,5 @@ def test_nothing_about_the_model_is_pickled(project: Project) -> None:
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
     model = mlflow.models.get_model_info("models:/softmax-regression@champion")
     assert model.signature is not None
-    assert model.signature.inputs.input_types() == [np.dtype(np.uint8)]
+    assert model.signature.outputs.input_types() == [np.dtype(np.float32)]
     assert model.flavors["python_function"]["loader_module"] == registry.SERVING_MODULE

@@ -29,6 +29,7 @@ DRAWN = """
         .filter(trace => trace.mode?.includes('lines')).map(trace => [...trace.y])
 """
 """In JavaScript: the values of each curve that is drawn."""
+HEADER = "experiment-view-compare-runs-section-header"
 RATES = {"lr-0.01": 0.01, "lr-0.1": 0.1, "lr-1": 1.0}
 
 pytestmark = [
@@ -142,17 +143,23 @@ def table_column(page: Page, name: str) -> list[str]:
     return [text.split()[-1] for text in cells.all_inner_texts()]
 
 
-def test_comparing_draws_the_cost_curves_of_each_run(page: Page, client: MlflowClient, runs: dict[str, Run]) -> None:
+def test_the_charts_begin_with_the_cost_curves_of_each_run_and_keep_the_classes_closed(
+    page: Page, client: MlflowClient, runs: dict[str, Run]
+) -> None:
     page.locator("label", has=page.locator("input[value=CHART]")).click()
-    page.get_by_placeholder("Search metric charts").fill("^(train|valid)_cost$")
     curves = {
         tuple(point.value for point in client.get_metric_history(run.info.run_id, metric))
         for run in runs.values()
         for metric in ("train_cost", "valid_cost")
     }
     assert len(curves) == 2 * len(RATES)
-    page.wait_for_function(f"new Set({DRAWN}.map(JSON.stringify)).size == {len(curves)}")
-    assert {tuple(curve) for curve in page.evaluate(DRAWN)} == curves
+    drawn = f"new Set({DRAWN}.map(JSON.stringify))"
+    page.wait_for_function(f"{[list(curve) for curve in curves]}.every(one => {drawn}.has(JSON.stringify(one)))")
+    sections = page.locator("[role=button][aria-expanded]", has=page.get_by_test_id(HEADER))
+    expect(sections).to_have_count(7)
+    assert sections.nth(0).inner_text().startswith("Model metrics")
+    opened = [sections.nth(number).get_attribute("aria-expanded") for number in range(7)]
+    assert opened == ["true"] + 6 * ["false"]
     keep_screenshot(page, "ui-compare.png")
 
 
@@ -187,4 +194,3 @@ def test_the_registered_model_shows_its_champion(page: Page, runs: dict[str, Run
     champion = page.get_by_role("row").filter(has_text="@ champion")
     expect(champion).to_have_count(1)
     expect(champion).to_contain_text(str(min(run.data.metrics["final_valid_cost"] for run in runs.values())))
-    keep_screenshot(page, "ui-model.png")

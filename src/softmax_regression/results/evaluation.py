@@ -10,7 +10,7 @@ import numpy as np
 from softmax_regression.base import files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
-from softmax_regression.results.statistics import DEVIATIONS, mean_and_error, wilson_interval
+from softmax_regression.results.statistics import DEVIATIONS, mean_and_error, wilson_interval, with_interval
 
 CALIBRATION_BINS = 15
 """Equal-width bins, the number most papers use since Guo et al., On Calibration of Modern Neural Networks (2017)."""
@@ -74,7 +74,7 @@ def table(evaluations: Mapping[str, Evaluation], committed: Mapping[str, Mapping
     """Accuracies and costs with their 95 % intervals as lines for people; beside them the accuracies in `committed`."""
     lines = [f"{'':7}{'accuracy (95 %)':28}{'cost in nats (95 %)':22}committed accuracy".rstrip()]
     for name, found in evaluations.items():
-        accuracy = f"{found.accuracy:.4f} ({found.accuracy_low:.4f} to {found.accuracy_high:.4f})"
+        accuracy = with_interval(found.accuracy, found.accuracy_low, found.accuracy_high)
         error = f" ± {DEVIATIONS * found.cost_standard_error:.4f}" if found.cost_standard_error else ""
         accuracy_before = committed.get(name, {}).get("accuracy")
         before = f"{accuracy_before:.4f}" if isinstance(accuracy_before, float) else ""

@@ -23,6 +23,11 @@ def wilson_interval(right: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, n
     return low(right), 1 - low(count - right)  # so that the upper end is exactly 1 where all are right
 
 
+def with_interval(share: float, low: float, high: float) -> str:
+    """A share and its interval as people read them: 0.9387 (0.9323 to 0.9445)."""
+    return f"{share:.4f} ({low:.4f} to {high:.4f})"
+
+
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """The mean of values [N] and its standard error, which is not a number for one value.
 

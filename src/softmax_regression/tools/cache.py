@@ -67,12 +67,12 @@ def _is_sound_record(path: Path) -> bool:
 
 
 def remove_cut_short(repo: Repo) -> list[Path]:
-    """Remove the lock files that DVC cannot read, a merge's conflict excepted; return what was removed.
+    """Remove a lock file that DVC cannot read, a merge's conflict excepted; return what was removed.
 
     `dvc repro` makes dvc.lock anew from the run cache; .dvc/tmp/rwlock lists what running processes use.
     """
-    locks = [Path(repo.root_dir) / name for name in ("dvc.lock", "tutorial/dvc.lock")]
-    removed = [path for path in locks if path.is_file() and _is_cut_short(repo, path)]
+    lock = Path(repo.root_dir) / "dvc.lock"
+    removed = [lock] if lock.is_file() and _is_cut_short(repo, lock) else []
     in_use = Path(repo.tmp_dir or "") / "rwlock"
     try:
         json.loads(in_use.read_bytes())

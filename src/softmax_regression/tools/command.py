@@ -67,12 +67,20 @@ def track() -> None:
 
 
 @softmax.command()
-def sweep() -> None:
-    """Draw the experiments' cost on the held-out images over the learning rate, into figures/sweep.png."""
+@click.option("-S", "settings", multiple=True, required=True, help="As 'lr=choice(0.1,0.2)' or epochs=10.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=2, show_default=True, help="How many at a time.")
+def sweep(settings: tuple[str, ...], jobs: int) -> None:
+    """Run an experiment for each combination of settings, rank them, and draw figures/sweep.png."""
     from softmax_regression.tools import ranking, sweep
 
+    experiments = sweep.combinations(settings)
     with _repository() as repo:
-        click.echo(sweep.draw(ranking.finished(repo)))
+        sweep.run(experiments, jobs, repo, click.echo)
+    with _repository() as repo:
+        found = [each for each in ranking.finished(repo) if each.name in experiments]
+    click.echo(ranking.table(found))
+    sweep.draw(found)
+    click.echo(f"{sweep.PICTURE}: their cost on the held-out images over the learning rate")
 
 
 @softmax.command()

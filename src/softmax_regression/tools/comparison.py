@@ -9,7 +9,7 @@ from dvc.scm import RevError
 
 from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.files import parse_csv
-from softmax_regression.results.statistics import paired_share_interval, wilson_interval
+from softmax_regression.results.statistics import paired_share_interval, wilson_interval, with_interval
 
 PREDICTIONS, TEST_IMAGES = "metrics/predictions.csv", "data/test.safetensors"
 LEVEL = 0.05
@@ -55,8 +55,8 @@ class Comparison:
         return "\n".join(
             [
                 f"{self.images:,} test images; intervals are those of 95 %",
-                f"{self.a:{width}}  accuracy {self.a_accuracy:.4f} ({self.a_low:.4f} to {self.a_high:.4f})",
-                f"{self.b:{width}}  accuracy {self.b_accuracy:.4f} ({self.b_low:.4f} to {self.b_high:.4f})",
+                f"{self.a:{width}}  accuracy {with_interval(self.a_accuracy, self.a_low, self.a_high)}",
+                f"{self.b:{width}}  accuracy {with_interval(self.b_accuracy, self.b_low, self.b_high)}",
                 f"both right {self.both_right:,}, both wrong {self.both_wrong:,}",
                 f"only {self.a} right {self.only_a_right:,}",
                 f"only {self.b} right {self.only_b_right:,}",

@@ -9,7 +9,7 @@ import numpy as np
 from dvc.repo import Repo
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.results.statistics import paired_difference
+from softmax_regression.results.statistics import paired_difference, with_interval
 
 PARAMETERS, FIGURES, COSTS, DATA = (
     "params.yaml",
@@ -24,7 +24,6 @@ class Experiment:
     """A finished one, or the commit itself."""
 
     name: str
-    is_commit: bool
     parameters: Mapping[str, Any]
     figures: Mapping[str, float]
     """Of the held-out images: cost, accuracy, accuracy_low, accuracy_high."""
@@ -56,7 +55,7 @@ def _read(each: Any, is_commit: bool, repo: Repo) -> Experiment | None:
     except (ValueError, EOFError):
         raise UserError(f"{path}: damaged: `make verify` removes it") from None
     held_out = (state.data.deps[DATA].hash, parameters["validation"])
-    return Experiment(each.name or state.rev[:7], is_commit, parameters, figures, held_out, costs)
+    return Experiment(each.name or state.rev[:7], parameters, figures, held_out, costs)
 
 
 def table(experiments: Iterable[Experiment]) -> str:
@@ -70,8 +69,7 @@ def table(experiments: Iterable[Experiment]) -> str:
     best: dict[tuple[str, float], Experiment] = {}
     for each in ranked:
         above = _above(each, best.setdefault(each.held_out, each))
-        low, high = each.figures["accuracy_low"], each.figures["accuracy_high"]
-        accuracy = f"{each.figures['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+        accuracy = with_interval(*(each.figures[name] for name in ("accuracy", "accuracy_low", "accuracy_high")))
         settings = [str(each.parameters.get(name)) for name in names]
         rows.append((each.name, f"{each.figures['cost']:.5f}", above, *settings, accuracy))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -28,8 +28,6 @@ class EventModel:
     """The model that an event brings, for the registry; its file lies in the event's folder `model`."""
 
     file: str
-    size: tuple[int, int]
-    """Height and width of the images that it answers to."""
     classes: int
     dataset: str
     held_out: str
@@ -91,8 +89,7 @@ class Event:
         self.keep(path, "model")
         with files.replacing(self.folder / "model/example.npy") as temporary:
             np.save(temporary, example)
-        height, width = example.shape[1:]
-        self.model = EventModel(path.name, (height, width), classes, dataset, held_out, valid_cost)
+        self.model = EventModel(path.name, classes, dataset, held_out, valid_cost)
 
     def write(self) -> None:
         """Bring the event's file up to date."""

@@ -24,6 +24,10 @@ MODEL_NAME = "softmax-regression"
 MODEL_TAG = "model.sha256"
 SERVING_MODULE = "softmax_serving"
 """The name under which serving.py goes along with the model, which so loads where the project is not installed."""
+DESCRIPTION = (
+    "Softmax regression: a probability for each class. It takes images [N, height, width] or their rows [N, pixels], "
+    "as arrays, nested lists, or a DataFrame of rows: whole numbers from 0 to 255, or floats from 0 to 1."
+)
 COSTS = "valid_costs.npy"
 """The artifact with the cost of each held-out image."""
 HELD_OUT_TAG, VALID_COST_TAG, RUN_TAG = "held_out", "valid_cost", "run"
@@ -65,10 +69,8 @@ def _logged_model(client: MlflowClient, run: Run, event: Event, model: EventMode
     for known in client.search_logged_models([run.info.experiment_id], f"tags.`{MODEL_TAG}` = '{event.model_sha256}'"):
         if known.status == LoggedModelStatus.READY:
             return known
-    signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(np.uint8), (-1, *model.size))]),
-        Schema([TensorSpec(np.dtype(np.float32), (-1, model.classes))]),
-    )
+    # Of the answer alone: with one of the images, MLflow would refuse all but one of the forms that serving.py takes.
+    signature = ModelSignature(outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, model.classes))]))
     # Model.log would create it in whatever experiment is MLflow's current one. It would also copy the run's metrics of
     # step 0, which are costs after one epoch, and ask for each in turn: 26 requests, 9 s and more from a server that
     # checks a password each time.
@@ -101,7 +103,7 @@ def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event, 
     for known in client.search_model_versions(f"name = '{MODEL_NAME}' and {same}"):
         return known
     try:
-        client.create_registered_model(MODEL_NAME, description="Softmax regression: a probability for each class.")
+        client.create_registered_model(MODEL_NAME, description=DESCRIPTION)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -3,8 +3,13 @@
 `mlflow.pyfunc.load_model` calls `_load_pyfunc`; no pickle is needed, nor torch.
 """
 
+from typing import Any
+
 import numpy as np
 from safetensors.numpy import load_file
+
+LARGEST = {"u": 255, "i": 255, "f": 1, "b": 1}
+"""The value of a pixel full of ink, by kind of dtype."""
 
 
 class Classifier:
@@ -14,10 +19,21 @@ class Classifier:
         self.weight = weight
         self.bias = bias
 
-    def predict(self, images: np.ndarray, params: object = None) -> np.ndarray:  # noqa: ARG002
-        """Probabilities float32 [N, classes] for images uint8 [N, height, width]."""
-        pixels = np.divide(images.reshape(len(images), -1), 255, dtype=np.float32)
-        logits = pixels @ self.weight.T + self.bias
+    def predict(self, images: Any, params: object = None) -> np.ndarray:  # noqa: ARG002
+        """Probabilities float32 [N, classes] for images [N, height, width] or their rows [N, pixels].
+
+        An array, nested lists, or a DataFrame of rows. Whole numbers are grey levels from 0 to 255; floats, as
+        torchvision's ToTensor makes them, run from 0 to 1. Raises ValueError for anything else.
+        """
+        given = np.asarray(images)
+        pixels = given.reshape(len(given), -1) if given.size else np.zeros((0, self.weight.shape[1]), np.uint8)
+        if given.ndim < 2 or pixels.shape[1] != self.weight.shape[1]:
+            expected = f"images [N, height, width] of {self.weight.shape[1]} pixels, or their rows"
+            raise ValueError(f"an array of the shape {list(given.shape)}, must be {expected}")
+        largest = LARGEST.get(pixels.dtype.kind)
+        if largest is None or not ((pixels >= 0) & (pixels <= largest)).all():
+            raise ValueError(f"{pixels.dtype}: must be whole numbers from 0 to 255, or floats from 0 to 1")
+        logits = np.divide(pixels, largest, dtype=np.float32) @ self.weight.T + self.bias
         # Without the largest logit, exp cannot overflow.
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)

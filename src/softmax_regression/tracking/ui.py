@@ -24,6 +24,24 @@ from softmax_regression.tracking.store import is_remote, tracking_uri
 
 HOST, PORT = "127.0.0.1", 5000
 VIEW, FIGURES = "pipeline", ("final_valid_cost", "final_valid_accuracy", "test_accuracy")
+CURVES = ("valid_cost", "train_cost", "valid_accuracy")
+OF_CLASSES = [f"{name}{end}" for name in ("precision", "recall") for end in ("", "_low", "_high")]
+CHARTS = "Model metrics"
+"""MLflow's name for the section of all charts whose metric has no / in its name."""
+
+
+ALWAYS = ("1", "attributes.`Run Name`", "runDateAndNestInfo", "duration")
+"""MLflow's names for the columns that are there by themselves; the first holds the boxes to tick."""
+SECTION = {"columns": 2, "cardHeight": 400}
+LINE = {
+    "lineSmoothness": 0,
+    "scaleType": "linear",
+    "xAxisKey": "step",
+    "xAxisScaleType": "linear",
+    "yAxisKey": "metric",
+    "useGlobalXaxisKey": True,
+    "useGlobalLineSmoothing": True,
+}
 
 
 def show_runs() -> None:
@@ -49,14 +67,34 @@ def show_runs() -> None:
 
 
 def view(found: Sequence[Run]) -> str:
-    """The table's columns, as MLflow keeps a shared view: figures, and the parameters that are not all the same."""
+    """What the table and the charts show at first, as MLflow keeps a shared view.
+
+    In the table figures and the parameters that are not all the same; as charts the curves, then all other metrics, and
+    those of each class, named as precision/0, in sections that are closed.
+    """
     values: dict[str, set[str]] = {"lr": set()}
     for run in found:
         for name, value in run.data.params.items():
             values.setdefault(name, set()).add(value)
     varying = [name for name, different in values.items() if name == "lr" or len(different) > 1]
-    columns = [*(f"metrics.`{name}`" for name in FIGURES), *(f"params.`{name}`" for name in varying)]
-    state = {"orderByKey": "attributes.start_time", "startTime": "ALL", "selectedColumns": columns}
+    figures = [f"metrics.`{name}`" for name in FIGURES]
+    columns = [*figures, *(f"params.`{name}`" for name in varying)]
+    state = {
+        "orderByKey": "attributes.start_time",
+        "startTime": "ALL",
+        "selectedColumns": columns,
+        "columnOrder": [*ALWAYS, *columns],
+        "columnWidths": dict.fromkeys(figures, 150),  # pixels: without it their names are cut
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": name == CHARTS, "isReordered": True} | SECTION
+            for name in (CHARTS, *OF_CLASSES)
+        ],
+        "compareRunCharts": [
+            {"type": "LINE", "uuid": name, "metricKey": name, "metricSectionId": CHARTS, "isGenerated": True} | LINE
+            for name in CURVES
+        ],
+        "isAccordionReordered": True,  # or the sections would be sorted by their names
+    }
     return f"deflate;{base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()}"
 
 

@@ -13,7 +13,9 @@ def show(epochs: Iterator[EpochRecord], total: int) -> Iterator[EpochRecord]:
     """Pass the records on; in a log, print about twenty of them, the last one included."""
     on_terminal = sys.stderr.isatty()
     every = math.ceil(total / 20)
-    bar = tqdm(epochs, total=total, unit="epoch", disable=not on_terminal)
+    # With tqdm's own format, the figures would not fit into 80 columns.
+    form = "epoch {n_fmt}/{total_fmt} {bar} {remaining}{postfix}"
+    bar = tqdm(epochs, total=total, bar_format=form, disable=not on_terminal)
     for record in bar:
         line = f"cost {record.train_cost:.4f}, validation {record.valid_cost:.4f}, accuracy {record.valid_accuracy:.4f}"
         if on_terminal:

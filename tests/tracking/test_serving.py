@@ -1,0 +1,63 @@
+"""What the registered model takes, and what it answers."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from softmax_regression.tracking.serving import Classifier
+
+GREY = np.array([[[0, 255, 51], [102, 0, 255]], [[255, 0, 0], [0, 204, 0]]], np.uint8)
+MODEL = Classifier(np.arange(12, dtype=np.float32).reshape(2, 6) / 10, np.array([0.5, 0], np.float32))
+
+
+def probabilities() -> np.ndarray:
+    """Of two classes, in closed form: the second's is the logistic function of the difference of the logits."""
+    second = 1 / (1 + np.exp(0.5 - 0.6 * GREY.reshape(2, 6).sum(axis=1) / 255))
+    return np.stack([1 - second, second], axis=1)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        GREY,
+        GREY.astype(np.int64),
+        GREY.reshape(2, 6),
+        GREY / 255,
+        (GREY / 255).astype(np.float32).reshape(2, 1, 2, 3),
+        GREY.tolist(),
+        pd.DataFrame(GREY.reshape(2, 6)),
+        pd.DataFrame(GREY.reshape(2, 6) / 255),
+    ],
+    ids=["grey", "int64", "rows", "floats", "ToTensor", "lists", "DataFrame", "DataFrame of floats"],
+)
+def test_the_same_answer_whatever_the_form(images: Any) -> None:
+    answer = MODEL.predict(images)
+    assert answer.dtype == np.float32
+    np.testing.assert_allclose(answer, probabilities(), rtol=1e-5)
+
+
+def test_black_and_white_is_ink_or_none() -> None:
+    np.testing.assert_array_equal(MODEL.predict(GREY > 100), MODEL.predict((GREY > 100).astype(np.uint8) * 255))
+
+
+def test_no_images_have_no_answers() -> None:
+    assert MODEL.predict(GREY[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (GREY[0], "an array of the shape [2, 3], must be images [N, height, width] of 6 pixels, or their rows"),
+        (GREY[0].ravel(), "an array of the shape [6], must be images [N, height, width] of 6 pixels, or their rows"),
+        (GREY.astype(float), "float64: must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY.astype(np.int32) - 1, "int32: must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY * np.nan, "float64: must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY.astype(str), "<U3: must be whole numbers from 0 to 255, or floats from 0 to 1"),
+    ],
+)
+def test_anything_else_is_refused_with_what_is_expected(images: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        MODEL.predict(images)
