@@ -58,10 +58,10 @@ tutorial: setup
 experiments: setup
 	@$(BIN)/softmax experiments
 
-# Another sweep: make sweep SWEEP="-S 'lr=choice(0.1,0.2)' -S 'momentum=choice(0,0.5,0.9)'"
+# Another sweep: make sweep SWEEP="-S 'lr=choice(0.1,0.2)' -S 'momentum=choice(0,0.5,0.9)' --jobs 4"
 SWEEP ?= -S 'lr=choice(0.01,0.03,0.1,0.3,1.0,3.0)' -S epochs=10
 
-# In copies beside the workspace. What ran before is restored.
+# In copies beside the workspace, as it is when the sweep begins. What ran before is restored.
 sweep: run
 	@$(identity) $(BIN)/softmax sweep $(SWEEP)
 

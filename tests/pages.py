@@ -8,7 +8,10 @@ from clone import ROOT
 PREPARATION = """
 export PYTHONPATH=src
 make() { command make --old-file=.venv/installed "$@"; }
-wait_for_queue() { while dvc queue status | grep --quiet --extended-regexp 'Queued|Running'; do sleep 1; done; }
+wait_for_queue() {
+  for _ in $(seq 300); do dvc queue status | grep --quiet --extended-regexp 'Queued|Running' || return 0; sleep 1; done
+  return 1
+}
 """
 """What a shell is told before it types them: make must not set up the environment of these tests again."""
 

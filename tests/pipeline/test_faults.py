@@ -144,11 +144,15 @@ def test_lock_files_that_dvc_did_not_finish_are_removed_and_made_again(clone: Cl
     assert whole.startswith(left)
     lock.write_bytes(left)
     in_use.write_text("")
+    experiments_in_use = clone.folder / ".dvc/tmp/exps/rwlock"
+    experiments_in_use.parent.mkdir(exist_ok=True)
+    experiments_in_use.write_text('{"refs/exps')
     printed = clone.run("dvc", "repro", check=False)
     assert "dvc.lock" in printed and stages_run(printed) == []
 
-    removed = clone.make("verify").splitlines()[:2]
-    assert removed == ["dvc.lock: damaged, removed", ".dvc/tmp/rwlock: damaged, removed"]
+    removed = clone.make("verify").splitlines()[:3]
+    damaged = ("dvc.lock", ".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")
+    assert removed == [f"{path}: damaged, removed" for path in damaged]
     assert stages_run(clone.run("dvc", "repro")) == []
     assert lock.read_bytes() == whole
     assert_sound(clone)

@@ -1,28 +1,11 @@
-"""How settings are combined, and experiments put in series."""
+"""How experiments are put in series."""
 
-import pytest
-
-from softmax_regression.base.errors import UserError
 from softmax_regression.tools.ranking import Experiment
-from softmax_regression.tools.sweep import combinations, cost_over_lr, series
+from softmax_regression.tools.sweep import cost_over_lr, series
 
 
 def experiment(name: str, cost: float, **parameters: object) -> Experiment:
     return Experiment(name, {"lr": 0.1, "epochs": 30, **parameters}, {"cost": cost}, ("", 0.1), None)
-
-
-def test_each_combination_has_a_name() -> None:
-    assert combinations(["lr=choice(0.1,0.2)", "epochs=5"]) == {
-        "lr=0.1,epochs=5": ["params.yaml:lr=0.1", "params.yaml:epochs=5"],
-        "lr=0.2,epochs=5": ["params.yaml:lr=0.2", "params.yaml:epochs=5"],
-    }
-    assert combinations(["tutorial/params.yaml:name='a b'"]).keys() == {"tutorial-params.yaml-name=-a-b-"}
-
-
-@pytest.mark.parametrize("setting", ["lr", "lr=choice(1", "lr=interval(0,1)"])
-def test_what_is_not_a_setting_is_refused(setting: str) -> None:
-    with pytest.raises(UserError, match=r"write lr=0\.1, lr=choice\(0\.1,0\.2\) or seed=range\(1,4\)$"):
-        combinations([setting])
 
 
 def test_one_series_in_the_order_of_the_learning_rates() -> None:

@@ -1,5 +1,6 @@
 """What a stage says of itself, through the real recorder and a real store."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from softmax_regression.base.running import STARTED_BY
-from softmax_regression.tracking import journal
+from softmax_regression.tracking import handover, journal
 from softmax_regression.tracking.event import Event
 from softmax_regression.tracking.handover import PROCESS
 from softmax_regression.tracking.journal import recording
@@ -234,6 +236,29 @@ def test_a_server_that_never_answers_is_waited_for_no_longer_than_promised(
     assert waited < 60
 
 
+@pytest.mark.slow
+def test_a_server_that_answers_too_slowly_is_waited_for_no_longer_than_promised(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(handover, "LONGEST_WAIT_FOR_A_SERVER", 1.0)
+
+    def drip(listening: socket.socket) -> None:
+        """A byte of an answer each half a second: each ends the wait for it, and none is the last."""
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\n" + 1000 * b"X":
+                connection.send(bytes([byte]))
+                time.sleep(0.5)
+
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        threading.Thread(target=drip, args=[slow], daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{slow.getsockname()[1]}")
+        train_something()
+    reason = "no answer in time. `make track` records it once MLflow can be reached"
+    assert f"is not recorded in MLflow: {reason}\n" in capfd.readouterr().err
+    assert not list((project / ".journal").glob("recorder-*"))
+
+
 @pytest.fixture
 def server(tmp_path: Path, new_store: Path) -> Iterator[tuple[str, int]]:
     """A real MLflow server: its address, and its process group, all of which can be stopped and continued."""
@@ -302,6 +327,7 @@ def test_a_server_that_dies_half_way_loses_nothing_and_doubles_nothing(
 
 RUN_OF_ONE_OF_EIGHT = """
 import sys
+import threading
 from softmax_regression.tracking.journal import recording
 with recording("train") as event:
     event.parameters = {"number": int(sys.argv[1])}
@@ -326,6 +352,7 @@ def test_eight_at_once_on_a_machine_without_a_store_leave_eight_complete_runs(pr
 
 STAGE = """
 import sys
+import threading
 from pathlib import Path
 from softmax_regression.tracking.journal import recording
 with recording(sys.argv[1], None if sys.argv[1] == "train" else Path("model")) as event:

@@ -52,10 +52,16 @@ def test_no_images_have_no_answers() -> None:
     [
         (GREY[0], "an array of the shape [2, 3], must be images [N, height, width] of 6 pixels, or their rows"),
         (GREY[0].ravel(), "an array of the shape [6], must be images [N, height, width] of 6 pixels, or their rows"),
-        (GREY.astype(float), "float64: must be whole numbers from 0 to 255, or floats from 0 to 1"),
-        (GREY.astype(np.int32) - 1, "int32: must be whole numbers from 0 to 255, or floats from 0 to 1"),
-        (GREY * np.nan, "float64: must be whole numbers from 0 to 255, or floats from 0 to 1"),
-        (GREY.astype(str), "<U3: must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY.astype(float), "float64 from 0.0 to 255.0, must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY.astype(np.int32) - 1, "int32 from -1 to 254, must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (GREY * np.nan, "float64 from nan to nan, must be whole numbers from 0 to 255, or floats from 0 to 1"),
+        (
+            np.zeros((2, 0)),
+            "an array of the shape [2, 0], must be images [N, height, width] of 6 pixels, or their rows",
+        ),
+        (None, "an array of the shape [], must be images [N, height, width] of 6 pixels, or their rows"),
+        ({"image": 1}, "an array of the shape [], must be images [N, height, width] of 6 pixels, or their rows"),
+        (GREY.astype(str), "<U3, must be whole numbers from 0 to 255, or floats from 0 to 1"),
     ],
 )
 def test_anything_else_is_refused_with_what_is_expected(images: Any, message: str) -> None:

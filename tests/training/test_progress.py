@@ -41,6 +41,15 @@ def test_a_terminal_gets_a_bar_with_the_latest_figures(
     assert capsys.readouterr().out == ""
 
 
+def test_the_figures_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    list(show(iter(records(3)), 1000))
+    assert "cost 1.3333, validation 1.2500, accuracy 0.5000\n" in terminal.getvalue().replace("\r", "\n")
+
+
 def test_records_pass_one_by_one_as_they_are_made() -> None:
     made = []
 

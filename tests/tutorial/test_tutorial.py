@@ -116,5 +116,5 @@ def test_the_committed_report_and_pictures_are_what_comes_out(tutorial: Clone) -
     before = (tutorial.folder / "tutorial/learning_curve.png").read_bytes()
     tutorial.run("git", "checkout", "tutorial")
     tutorial.make("tutorial")
-    assert tutorial.run("git", "status", "--porcelain") == ""
+    assert tutorial.run("git", "status", "--porcelain", "tutorial") == ""
     assert (tutorial.folder / "tutorial/learning_curve.png").read_bytes() != before

@@ -69,17 +69,17 @@ def _is_sound_record(path: Path) -> bool:
 def remove_cut_short(repo: Repo) -> list[Path]:
     """Remove a lock file that DVC cannot read, a merge's conflict excepted; return what was removed.
 
-    `dvc repro` makes dvc.lock anew from the run cache; .dvc/tmp/rwlock lists what running processes use.
+    `dvc repro` makes dvc.lock anew from the run cache; .dvc/tmp/rwlock and exps/rwlock list what running processes use.
     """
     lock = Path(repo.root_dir) / "dvc.lock"
     removed = [lock] if lock.is_file() and _is_cut_short(repo, lock) else []
-    in_use = Path(repo.tmp_dir or "") / "rwlock"
-    try:
-        json.loads(in_use.read_bytes())
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        removed.append(in_use)
+    for in_use in (Path(repo.tmp_dir or "") / name for name in ("rwlock", "exps/rwlock")):
+        try:
+            json.loads(in_use.read_bytes())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            removed.append(in_use)
     for path in removed:
         path.unlink()
     return removed

@@ -73,14 +73,20 @@ def sweep(settings: tuple[str, ...], jobs: int) -> None:
     """Run an experiment for each combination of settings, rank them, and draw figures/sweep.png."""
     from softmax_regression.tools import ranking, sweep
 
-    experiments = sweep.combinations(settings)
+    os.chdir(project.root())  # DVC looks for params.yaml in the present directory
     with _repository() as repo:
-        sweep.run(experiments, jobs, repo, click.echo)
+        entries = sweep.queue(settings, repo)
+        names = sweep.run(entries, jobs, repo, click.echo)
     with _repository() as repo:
-        found = [each for each in ranking.finished(repo) if each.name in experiments]
-    click.echo(ranking.table(found))
-    sweep.draw(found)
-    click.echo(f"{sweep.PICTURE}: their cost on the held-out images over the learning rate")
+        found = [each for each in ranking.finished(repo) if each.name in names]
+    if found:
+        click.echo(ranking.table(found))
+        sweep.draw(found)
+        click.echo(f"{sweep.PICTURE}: their cost on the held-out images over the learning rate")
+    if failed := len(entries) - len(names):
+        raise UserError(f"{failed} of {len(entries)} experiments failed")
+    if len(found) < len(names):
+        raise UserError("the commit has changed since: `dvc exp show --all-commits` shows the others")
 
 
 @softmax.command()
@@ -130,7 +136,7 @@ def _repository() -> Iterator[Any]:
         with Repo(str(project.root())) as repo:
             yield repo
     except DvcException as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(": ".join(one_line(each) for each in (error, error.__cause__) if each)) from None
 
 
 def main() -> None:

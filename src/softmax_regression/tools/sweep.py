@@ -1,17 +1,18 @@
 """Runs an experiment for each combination of settings, and draws how their cost depends on the learning rate."""
 
 import itertools
-import re
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
-from dvc.lock import LockError
 from dvc.repo import Repo
-from dvc.utils.cli_parse import to_path_overrides
-from dvc.utils.hydra import get_hydra_sweeps
+from dvc.repo.experiments.queue.tasks import run_exp
+from dvc.repo.experiments.utils import exp_refs
 from hydra.errors import HydraException
 from matplotlib.figure import Figure
 
@@ -20,63 +21,66 @@ from softmax_regression.results.figures import save
 from softmax_regression.tools.ranking import Experiment, varying
 
 PICTURE = Path("figures/sweep.png")
-ATTEMPTS = 20
-"""How often DVC is asked while another DVC has its lock, for which it waits for 3 s each time."""
+RUN = """
+import json, sys
+import dvc_task.proc.tasks  # makes known to Celery what run_exp calls
+from dvc.repo.experiments.queue.tasks import run_exp
+run_exp(json.loads(sys.argv[1]))
+"""
 
 
-def combinations(settings: Sequence[str]) -> dict[str, list[str]]:
-    """Each combination of settings such as "lr=choice(0.1,0.2)", by the name of its experiment: "lr=0.1,epochs=10"."""
+def queue(settings: Sequence[str], repo: Repo) -> dict[str, dict[str, Any]]:
+    """Put an experiment into DVC's queue for each combination of `settings` such as "lr=choice(0.1,0.2)".
+
+    Returns DVC's description of each, by the tag of its message in the queue. Raises UserError for what is no setting.
+    """
+    before = _queued(repo)
     try:
-        sweeps = get_hydra_sweeps(to_path_overrides(settings))
+        repo.experiments.run(params=list(settings), queue=True)
     except HydraException as error:
         raise UserError(f"{one_line(error)}: write lr=0.1, lr=choice(0.1,0.2) or seed=range(1,4)") from None
-    each = [[f"{path}:{one}" for path, given in sweep.items() for one in given] for sweep in sweeps]
-    names = (",".join(setting.removeprefix("params.yaml:") for setting in one) for one in each)
-    # Of what git takes in a name, what a shell takes unquoted.
-    return {re.sub(r"[^\w.=,+-]", "-", name): one for name, one in zip(names, each, strict=True)}
+    entries = {tag: entry for tag, entry in _queued(repo).items() if tag not in before}
+    if not entries:
+        raise UserError(f"{' '.join(settings)}: no combination of these")
+    return entries
 
 
-def run(experiments: Mapping[str, Sequence[str]], jobs: int, repo: Repo, say: Callable[[str], object]) -> None:
-    """Run experiments in copies beside the workspace, `jobs` at a time, and `say` how each of them ends.
+def _queued(repo: Repo) -> dict[str, dict[str, Any]]:
+    messages = repo.experiments.celery_queue.celery.iter_queued()
+    return {each.delivery_tag: each.decode()[0][0] for each in messages if each.headers["task"] == run_exp.name}
 
-    Each is a `dvc exp run` of its own. DVC's queue would do the same, but whoever waits for it waits for ever once its
-    workers have died, as they do where one reads a message that another has half written. An experiment that has one of
-    these names already makes way. Raises UserError where some fail, after the others are done.
+
+def run(entries: Mapping[str, Mapping[str, Any]], jobs: int, repo: Repo, say: Callable[[str], object]) -> list[str]:
+    """Run what `queue` returned, `jobs` at a time, and `say` how each ends; return the names of those that did well.
+
+    Each in a process of its own that does what a worker of DVC's queue would do. Whoever waits for such a worker waits
+    for ever once it has died, as it does where it reads a message that another process has half written.
     """
-    for attempt in range(ATTEMPTS):
-        try:
-            there = {name for found in repo.experiments.ls().values() for name, _ in found}
-            if replaced := sorted(there & experiments.keys()):
-                repo.experiments.remove(replaced)
-            break
-        except LockError:
-            if attempt == ATTEMPTS - 1:
-                raise
+    done: list[str] = []
     pool = ThreadPoolExecutor(jobs)
     try:
-        running = {pool.submit(_run_one, name, settings): name for name, settings in experiments.items()}
-        failed = 0
+        running = {pool.submit(_run_one, tag, entry, repo): entry["name"] for tag, entry in entries.items()}
         for number, each in enumerate(as_completed(running), 1):
-            failed += each.result() is not None
-            say(f"{number} of {len(running)}: {running[each]}: {each.result() or 'done'}")
+            reason = each.result()
+            say(f"{number} of {len(running)}: {running[each]}: {reason or 'done'}")
+            done += [] if reason else [running[each]]
     finally:
-        pool.shutdown(cancel_futures=True)
-    if failed:
-        raise UserError(f"{failed} of {len(running)} experiments failed")
+        pool.shutdown(cancel_futures=True)  # what has not begun stays in DVC's queue
+    return done
 
 
-def _run_one(name: str, settings: Sequence[str]) -> str | None:
+def _run_one(tag: str, entry: Mapping[str, Any], repo: Repo) -> str | None:
     """Why an experiment failed, or None."""
-    arguments = itertools.chain.from_iterable(("-S", setting) for setting in settings)
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", name, *arguments]
-    for _ in range(ATTEMPTS):
-        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if ended.returncode == 0 or "conflicts with existing experiment" in ended.stderr:  # done, then locked out
-            return None
-        if "Unable to acquire lock" not in ended.stderr:
-            break
-    said = [line for line in ended.stderr.splitlines() if line.lower().startswith("error: ")]
-    return said[0] if said else f"dvc exp run has ended with {ended.returncode}"
+    repo.experiments.celery_queue.celery.reject(tag)  # taken out of the queue
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    command = [sys.executable, "-c", RUN, json.dumps(entry)]
+    ended = subprocess.run(command, cwd=repo.root_dir, env=environment, capture_output=True, text=True, check=False)
+    if entry["name"] in {found.name for found in exp_refs(repo.scm)}:
+        return None
+    log = Path(repo.experiments.celery_queue.pid_dir) / entry["stash_rev"] / f"{entry['stash_rev']}.out"
+    lines = [*ended.stderr.splitlines(), *(log.read_text().splitlines() if log.exists() else [])]
+    said = [line for line in lines if line.lower().startswith("error: ")]
+    return said[0] if said else f"failed: dvc queue logs {entry['name']}"
 
 
 def series(experiments: Sequence[Experiment]) -> dict[str, dict[float, float]]:

@@ -3,6 +3,7 @@
 `mlflow.pyfunc.load_model` calls `_load_pyfunc`; no pickle is needed, nor torch.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,15 @@ class Classifier:
         torchvision's ToTensor makes them, run from 0 to 1. Raises ValueError for anything else.
         """
         given = np.asarray(images)
-        pixels = given.reshape(len(given), -1) if given.size else np.zeros((0, self.weight.shape[1]), np.uint8)
-        if given.ndim < 2 or pixels.shape[1] != self.weight.shape[1]:
-            expected = f"images [N, height, width] of {self.weight.shape[1]} pixels, or their rows"
+        count, size = self.weight.shape[1], math.prod(given.shape[1:])
+        if given.ndim < 2 or size != count:
+            expected = f"images [N, height, width] of {count} pixels, or their rows"
             raise ValueError(f"an array of the shape {list(given.shape)}, must be {expected}")
+        pixels = given.reshape(-1, count)
         largest = LARGEST.get(pixels.dtype.kind)
         if largest is None or not ((pixels >= 0) & (pixels <= largest)).all():
-            raise ValueError(f"{pixels.dtype}: must be whole numbers from 0 to 255, or floats from 0 to 1")
+            range_ = "" if largest is None or not pixels.size else f" from {pixels.min()} to {pixels.max()}"
+            raise ValueError(f"{pixels.dtype}{range_}, must be whole numbers from 0 to 255, or floats from 0 to 1")
         logits = np.divide(pixels, largest, dtype=np.float32) @ self.weight.T + self.bias
         # Without the largest logit, exp cannot overflow.
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

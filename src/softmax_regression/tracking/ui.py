@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -111,8 +112,10 @@ def serve(store: str, page: str) -> None:
     server = subprocess.Popen(
         [sys.executable, *command, "--workers", "1", "--uvicorn-opts", "--log-level critical"],
         # The executor of jobs, which evaluate language models, takes seven processes and 1.7 GB.
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"},
+        start_new_session=True,
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         while server.poll() is None and not answers(port):
             time.sleep(0.1)
@@ -120,7 +123,8 @@ def serve(store: str, page: str) -> None:
             show(f"http://{HOST}:{port}{page}")
         sys.exit(server.wait())
     finally:
-        server.terminate()
+        with suppress(ProcessLookupError):  # the server's own processes too, which outlive it otherwise
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
