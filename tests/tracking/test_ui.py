@@ -1,5 +1,6 @@
 """MLflow's pages, as a user of `make ui` sees them in a browser."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ from clone import ROOT, Clone
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from softmax_regression.tracking import ui
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -66,9 +69,16 @@ def address(clone: Clone) -> Iterator[str]:
             target = [] if lr == max(RATES.values()) else ["evaluate"]
             clone.run("dvc", "exp", "run", "--name", name, *settings, *target)
         wait_for("opened ", printed, process)
-        yield printed.read_text().rpartition("opened ")[2].strip()
+        yield (address := printed.read_text().rpartition("opened ")[2].strip())
+        process.terminate()
+        process.wait()
+        deadline = time.monotonic() + 30
+        while ui.answers(urlsplit(address).port or 0):  # no server outlives it
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

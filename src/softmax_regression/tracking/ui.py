@@ -113,7 +113,6 @@ def serve(store: str, page: str) -> None:
         [sys.executable, *command, "--workers", "1", "--uvicorn-opts", "--log-level critical"],
         # The executor of jobs, which evaluate language models, takes seven processes and 1.7 GB.
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"},
-        start_new_session=True,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -123,8 +122,7 @@ def serve(store: str, page: str) -> None:
             show(f"http://{HOST}:{port}{page}")
         sys.exit(server.wait())
     finally:
-        with suppress(ProcessLookupError):  # the server's own processes too, which outlive it otherwise
-            os.killpg(server.pid, signal.SIGTERM)
+        server.terminate()
         server.wait()
 
 
