@@ -58,6 +58,7 @@ def clones(mlflow_server: Server, tmp_path_factory: pytest.TempPathFactory) -> t
         clone.set_parameters(dataset="digits", epochs=EPOCHS, lr=lr)
         output = clone.run("dvc", "repro", *target, MLFLOW_TRACKING_URI=mlflow_server.address)
         assert "warning" not in output, output
+        assert "??" not in clone.run("git", "status", "--porcelain")  # no database of its own in the project
     return first, second
 
 

@@ -31,6 +31,7 @@ def test_a_relative_address_counts_from_the_projects_root(
 
 
 def test_a_database_beyond_the_projects_root_is_not_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # as in a stage: there a server's address would be a path in the project
     for given, own in ((None, True), ("sqlite:///runs.db", True), ("sqlite:///../runs.db", False), ("http://a", False)):
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         if given:

@@ -20,7 +20,7 @@ LONGEST_WAIT, LONGEST_WAIT_FOR_A_SERVER = 120.0, 30.0
 """Seconds that a stage with its work done waits: for a database of this machine, which other processes may keep busy;
 and for a server, once the recorder can ask it. A server that is silent costs less: each question to it ends after 5 s,
 by MLflow's time-out (runs.py), and once the stage is done, the recorder with it. Only what has longer time-outs, as a
-store for files, is cut off here. 9 s for all answers were too few on two cores with six busy processes."""
+store for files, is cut off here."""
 REASON = "reason"
 
 

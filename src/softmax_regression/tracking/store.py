@@ -34,5 +34,6 @@ def is_remote(root: Path) -> bool:
 
 def own_database(root: Path) -> Path | None:
     """The store's file where it lies in the project, and is nobody else's."""
-    path = Path(tracking_uri(root).removeprefix(SQLITE)).resolve()
-    return path if path.is_relative_to(root) else None
+    uri = tracking_uri(root)
+    path = Path(uri.removeprefix(SQLITE)).resolve()
+    return path if uri.startswith(SQLITE) and path.is_relative_to(root) else None

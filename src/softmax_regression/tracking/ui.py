@@ -29,8 +29,6 @@ CURVES = ("valid_cost", "train_cost", "valid_accuracy")
 OF_CLASSES = [f"{name}{end}" for name in ("precision", "recall") for end in ("", "_low", "_high")]
 CHARTS = "Model metrics"
 """MLflow's name for the section of all charts whose metric has no / in its name."""
-
-
 ALWAYS = ("1", "attributes.`Run Name`", "runDateAndNestInfo", "duration")
 """MLflow's names for the columns that are there by themselves; the first holds the boxes to tick."""
 SECTION = {"columns": 2, "cardHeight": 400}
