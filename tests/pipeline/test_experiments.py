@@ -134,6 +134,24 @@ def test_a_sweep_ends_with_the_ranked_table_and_a_plot(another: Clone) -> None:
     assert "Queued" not in another.run("dvc", "queue", "status")
 
 
+TAKEN_BY_ANOTHER = """
+from dvc.repo import Repo
+from softmax_regression.tools import sweep
+with Repo() as repo:
+    entries = sweep.queue(["lr=0.3"], repo)
+    for tag in entries:
+        repo.experiments.celery_queue.celery.reject(tag)
+    print(sweep.run(entries, 1, repo, print))
+"""
+
+
+def test_what_a_worker_of_the_queue_has_taken_is_left_to_it(another: Clone) -> None:
+    printed = another.run("python", "-c", TAKEN_BY_ANOTHER, PYTHONPATH="src")
+    assert re.fullmatch(
+        r"1 of 1: \S+: a worker of DVC's queue was quicker, and runs it: dvc queue status\n\[\]\n", printed
+    )
+
+
 @pytest.mark.parametrize("setting", ["lr", "lr=choice(1", "lr=interval(0,1)", "lr=glob(*)", "seed=range(1,1)"])
 def test_what_is_no_setting_is_refused_in_one_line(another: Clone, setting: str) -> None:
     printed = another.run("softmax", "sweep", "-S", setting, check=False)

@@ -71,7 +71,10 @@ def run(entries: Mapping[str, Mapping[str, Any]], jobs: int, repo: Repo, say: Ca
 
 def _run_one(tag: str, entry: Mapping[str, Any], repo: Repo) -> str | None:
     """Why an experiment failed, or None."""
-    repo.experiments.celery_queue.celery.reject(tag)  # taken out of the queue
+    try:
+        repo.experiments.celery_queue.celery.reject(tag)  # taken out of the queue
+    except ValueError:
+        return "a worker of DVC's queue was quicker, and runs it: dvc queue status"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     command = [sys.executable, "-c", RUN, json.dumps(entry)]
     ended = subprocess.run(command, cwd=repo.root_dir, env=environment, capture_output=True, text=True, check=False)
