@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def shifted(images: ImageSet, copies: int) -> ImageSet:
     for copy in range(copies):
         down, right = generator.integers(-2, 3, 2) if copy else (0, 0)
         grown[copy * len(images) : (copy + 1) * len(images)] = np.roll(images.images, (down, right), (1, 2))
-    return ImageSet(grown, np.tile(images.labels, copies), images.classes, images.dataset, images.source)
+    return replace(images, images=grown, labels=np.tile(images.labels, copies))
 
 
 def measured(path: Path, batch_size: int, count: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ from softmax_regression.base import files, project
 from softmax_regression.base.running import run
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters, TrainingParameters
+from softmax_regression.data.weights import Origin
 from softmax_regression.model.arithmetic import choose_device, hold_to_one_order, set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.journal import recording, unrecorded
@@ -52,7 +53,7 @@ def main() -> None:
             event.log({name: value for name, value in records[-1].items() if name != "epoch"}, step=record.epoch)
 
         if share.is_first:
-            state.model.save(MODEL)
+            state.model.save(MODEL, Origin.of(training, digest))
             files.write_csv(COSTS, list(records[0]), [list(record.values()) for record in records])
             if warning := worse_than_guessing(record, len(training.classes)):
                 event.tags["worse_than_guessing"] = warning

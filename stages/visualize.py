@@ -1,4 +1,4 @@
-"""Draw samples, predictions, the worst mistakes, weights, confusions, reliability and cost curves."""
+"""Draw samples, predictions, the worst mistakes, weights, confusions, reliability, cost curves, a page to draw on."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from softmax_regression.base.running import run
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
+from softmax_regression.drawing import page
 from softmax_regression.results import figures
-from softmax_regression.results.evaluation import confusion_counts, most_confident_mistakes, read_predictions
+from softmax_regression.results.evaluation import UNSURE, confusion_counts, most_confident_mistakes, read_predictions
 from softmax_regression.tracking.journal import recording
 
-MODEL = Path("models/softmax.safetensors")
+MODEL, PAGE = Path("models/softmax.safetensors"), Path("figures/draw.html")
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
         titles = np.array(figures.prediction_titles(names[predicted], names[test.labels]))
         mistakes = most_confident_mistakes(right, probability, parameters.figure_mistakes)
         costs = files.read_numbers(Path("metrics/costs.csv"), ("epoch", "train_cost", "valid_cost", "valid_accuracy"))
-        weight, _ = weights.read(MODEL, test.model_shape)
+        weight, bias, origin = weights.read_whole(MODEL, test.model_shape)
 
         drawn = {
             "samples": figures.image_grid(train.images[:25], names[train.labels[:25]]),
@@ -41,6 +42,8 @@ def main() -> None:
             path = Path(f"figures/{name}.png")
             figures.save(figure, path, parameters.figure_dpi)
             event.keep(path, "artifacts/figures")
+        files.write_text(PAGE, page.render(weight, bias, origin, UNSURE))
+        event.keep(PAGE, "artifacts/figures")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from softmax_regression.base.files import sha256
+from softmax_regression.base.files import md5, sha256
 from softmax_regression.data.images import ImageSet
+from softmax_regression.data.weights import Origin
 from softmax_regression.model import exact
 from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
@@ -58,7 +59,7 @@ def main() -> None:
             list(checkpoint.train_resumably(saved, state, training, validation, RECIPE, share))
             model = state.model
         if share.is_first:
-            model.save(Path(folder) / "model.safetensors")
+            model.save(Path(folder) / "model.safetensors", Origin.of(training, md5(Path(os.environ["IMAGES"]))))
             print(sha256(Path(folder) / "model.safetensors"), flush=True)
 
 

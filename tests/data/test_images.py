@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
-from softmax_regression.data.images import ImageSet
+from softmax_regression.data.images import ImageSet, Preparation
 
 
 def test_a_saved_set_comes_back(small: ImageSet, tmp_path: Path) -> None:
@@ -82,10 +82,16 @@ def test_a_file_without_images_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_file_with_wrong_labels_is_refused_by_name(small: ImageSet, tmp_path: Path) -> None:
     path = tmp_path / "train.safetensors"
-    description = {"dataset": "small", "classes": ["a", "b"], "source": {}}
+    description = {"dataset": "small", "classes": ["a", "b"], "source": {}, "preparation": asdict(small.preparation)}
     tensor_files.write(path, {"images": small.images, "labels": small.labels}, description)
     with pytest.raises(UserError, match=r"train\.safetensors: small: labels must lie between 0 and 1"):
         ImageSet.load(path)
+
+
+def test_how_the_images_were_made_comes_back(small: ImageSet, tmp_path: Path) -> None:
+    how = Preparation("strokes", 3, "mass", 55)
+    replace(small, preparation=how).save(tmp_path / "train.safetensors")
+    assert ImageSet.load(tmp_path / "train.safetensors").preparation == how
 
 
 def test_images_are_taken_in_the_order_of_the_rows(small: ImageSet) -> None:

@@ -1,3 +1,5 @@
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data import weights
-from softmax_regression.data.images import ImageSet
+from softmax_regression.data.images import ImageSet, Preparation
+from softmax_regression.data.weights import Origin
 
 WEIGHT, BIAS = np.zeros((3, 4), np.float32), np.zeros(3, np.float32)
 SHAPES = r"must hold float32 weight \[classes, pixels\] and bias \[classes\]"
@@ -24,6 +27,42 @@ def test_weights_come_back_and_equal_ones_give_equal_bytes(tmp_path: Path) -> No
     np.testing.assert_array_equal(read_bias, bias)
     weights.write(tmp_path / "second", read_weight, read_bias)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+ORIGIN = Origin("small", ("red", "き", "</b>"), (2, 2), Preparation("strokes", 2, "mass", 55), "0" * 32)
+
+
+def test_a_model_says_what_it_is_of(small: ImageSet, tmp_path: Path) -> None:
+    weights.write(tmp_path / "softmax", WEIGHT, BIAS, ORIGIN)
+    assert weights.read_whole(tmp_path / "softmax")[2] == ORIGIN
+    assert Origin.of(small, "md5").image_size == (3, 2) and Origin.of(small, "md5").classes == small.classes
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"classes": ["red", "green"]}, "what it says of itself does not fit its weights"),
+        ({"classes": ["red", "green", 3]}, "what it says of itself does not fit its weights"),
+        ({"image_size": [4, 4]}, "what it says of itself does not fit its weights"),
+        ({"image_size": 4}, "does not say what it is of"),
+        ({"dataset": 7}, "what it says of itself does not fit its weights"),
+        ({"colour": "red"}, "does not say what it is of"),
+        ({"preparation": {}}, "preparation must have shows, box, centre, least_ink"),
+        (
+            {"preparation": {**asdict(ORIGIN.preparation), "shows": "faces"}},
+            "preparation of 'faces' with centre 'mass' is",
+        ),
+        ({"preparation": {**asdict(ORIGIN.preparation), "box": -1}}, "preparation: box and least_ink must be whole"),
+        (
+            {"preparation": {**asdict(ORIGIN.preparation), "box": 3}},
+            "preparation: a box of 3 pixels in an image of 2×2",
+        ),
+    ],
+)
+def test_a_model_that_says_something_else_is_refused(changed: dict[str, object], reason: str, tmp_path: Path) -> None:
+    tensor_files.write(tmp_path / "softmax", {"weight": WEIGHT, "bias": BIAS}, asdict(ORIGIN) | changed)
+    with pytest.raises(UserError, match=f"softmax: {re.escape(reason)}"):
+        weights.read_whole(tmp_path / "softmax")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 from clone import ROOT
 
 PACKAGE = ROOT / "src/softmax_regression"
-ROOMS = ("base", "data", "sources", "model", "training", "results", "tracking", "tools")
+ROOMS = ("base", "data", "sources", "model", "training", "results", "drawing", "prediction", "tracking", "tools")
 """A room imports itself and rooms to its left."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SLOW_LIBRARIES: dict[str, set[str]] = {
@@ -70,7 +70,7 @@ def test_everything_declared_is_imported(stage: tuple[str, set[Path], set[str]])
 
 
 def test_no_stage_depends_on_more_than_can_be_taken_in_at_a_glance() -> None:
-    assert max(len(stage["deps"]) for stage in STAGES.values()) <= 8
+    assert max(len(stage["deps"]) for stage in STAGES.values()) <= 9
 
 
 def test_no_stage_imports_a_slow_library_it_does_not_use(stage: tuple[str, set[Path], set[str]]) -> None:

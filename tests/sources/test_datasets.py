@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.data.images import ImageSet
+from softmax_regression.data.images import ImageSet, Preparation
 from softmax_regression.sources import datasets
 from softmax_regression.sources.datasets import Source
 
@@ -40,9 +40,12 @@ CLOSED = "http://127.0.0.1:1/"  # where nobody listens
 PUBLISHED = {name: f"sha256-gz:{sha256(content).hexdigest()}" for name, content in COMPRESSED.items()}
 
 
+MADE = Preparation("strokes", box=20, centre="mass")
+
+
 def source(*mirrors: str, payloads: Mapping[str, bytes] = PAYLOADS) -> Source:
     checksums = {name: f"sha256:{sha256(payload).hexdigest()}" for name, payload in payloads.items()}
-    return Source("small", ("red", "green", "blue"), mirrors, checksums)
+    return Source("small", ("red", "green", "blue"), mirrors, checksums, MADE)
 
 
 def fill(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -56,7 +59,7 @@ def assert_fetched(source: Source, data_mirror: str | None = None, root: Path = 
     for found, images, labels in ((train, TRAIN_IMAGES, TRAIN_LABELS), (test, TEST_IMAGES, TEST_LABELS)):
         np.testing.assert_array_equal(found.images, images)
         np.testing.assert_array_equal(found.labels, labels)
-        assert (found.dataset, found.classes) == ("small", ("red", "green", "blue"))
+        assert (found.dataset, found.classes, found.preparation) == ("small", ("red", "green", "blue"), MADE)
     # The public address whichever mirror it was.
     addressed = [(source.mirrors[0] + name, checksum) for name, checksum in source.files.items()]
     assert (train.source, test.source) == (dict(addressed[:2]), dict(addressed[2:]))

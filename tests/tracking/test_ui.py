@@ -13,20 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from browsers import PATIENCE, chromium, needs_browser
 from clone import ROOT, Clone
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from softmax_regression.tracking import ui
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-PATIENCE = 60_000
-"""Milliseconds to wait for something to appear on a page, on a busy machine."""
 DRAWN = """
     [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => plot.data)
         .filter(trace => trace.mode?.includes('lines')).map(trace => [...trace.y])
@@ -35,12 +29,7 @@ DRAWN = """
 HEADER = "experiment-view-compare-runs-section-header"
 RATES = {"lr-0.01": 0.01, "lr-0.1": 0.1, "lr-1": 1.0}
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and not os.environ.get("CI"), reason="needs a browser: apt-get install chromium"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +92,8 @@ def runs(client: MlflowClient) -> dict[str, Run]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -195,6 +182,21 @@ def test_each_figure_opens_among_the_artifacts_of_a_run(page: Page, clone: Clone
         picture = page.get_by_alt_text(f"figures/{figure.name}")
         expect(picture).to_have_js_property("naturalWidth", width)
         expect(picture).to_have_js_property("naturalHeight", height)
+
+
+def test_the_drawing_page_opens_there_too(page: Page) -> None:
+    page.get_by_role("link", name="lr-1", exact=True).click()
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("figures", exact=True).click()
+    page.get_by_text("draw.html", exact=True).click()
+    drawing = page.frame_locator("iframe").locator("#drawing")
+    box = drawing.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 3 / 4, steps=5)
+    page.mouse.up()
+    expect(page.frame_locator("iframe").locator("#result")).to_contain_text("%")
 
 
 def test_the_registered_model_shows_its_champion(page: Page, runs: dict[str, Run]) -> None:

@@ -46,10 +46,15 @@ def _remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 with Unix line ends."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write `value` as indented JSON, keys in their order, so that `git diff` reads well."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

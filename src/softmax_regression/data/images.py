@@ -1,14 +1,42 @@
 """A labelled set of images, in memory or mapped from its file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the images of a set were made, so that anybody's can be made alike (docs/preparation.md)."""
+
+    shows: Literal["strokes", "object", "picture"] = "picture"
+    """Strokes on paper, which may be unevenly lit; an object on a plain ground; or a picture that fills its frame."""
+    box: int = 0
+    """Pixels of the longer side of what is drawn; for a picture 0, as it is all drawn."""
+    centre: Literal["mass", "box"] = "box"
+    """What lies in the middle of the frame: the ink's centre of mass, or the box around it."""
+    least_ink: int = 0
+    """Mean level in the box, 0 to 255, up to which the lines of a thin pen are thickened."""
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Self:
+        """From what `asdict` makes of one; raises UserError where it is none."""
+        expected = asdict(cls())
+        if not isinstance(description, dict) or description.keys() != expected.keys():
+            raise UserError(f"preparation must have {', '.join(expected)}")
+        read = cls(**description)
+        numbers = (read.box, read.least_ink)
+        if read.shows not in ("strokes", "object", "picture") or read.centre not in ("mass", "box"):
+            raise UserError(f"preparation of {read.shows!r} with centre {read.centre!r} is unknown")
+        if not all(isinstance(number, int) and 0 <= number <= 255 for number in numbers):
+            raise UserError("preparation: box and least_ink must be whole numbers from 0 to 255")
+        return read
 
 
 @dataclass(frozen=True)
@@ -23,6 +51,7 @@ class ImageSet:
     dataset: str
     source: Mapping[str, str]
     """The public address of each file that the images came from, with the checksum that was verified."""
+    preparation: Preparation = Preparation()
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.size == 0:
@@ -65,7 +94,12 @@ class ImageSet:
 
     def save(self, path: Path | str) -> None:
         """Write to a safetensors file; equal sets give equal bytes."""
-        description = {"dataset": self.dataset, "classes": self.classes, "source": dict(self.source)}
+        description = {
+            "dataset": self.dataset,
+            "classes": self.classes,
+            "source": dict(self.source),
+            "preparation": asdict(self.preparation),
+        }
         tensor_files.write(Path(path), {"images": self.images, "labels": self.labels}, description)
 
     @classmethod
@@ -76,7 +110,8 @@ class ImageSet:
             classes, dataset, source = description["classes"], description["dataset"], description["source"]
             if wanted and dataset != wanted:
                 raise UserError(f"holds {dataset}, must hold {wanted}: set dataset in params.yaml to {wanted}")
-            return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source)
+            preparation = Preparation.of(description["preparation"])
+            return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source, preparation)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: not an image set: {error} is missing or wrong") from None
         except UserError as error:

@@ -1,16 +1,61 @@
-"""The model's file: weight and bias as safetensors, checked before anything uses them."""
+"""The model's file: weight, bias and what the model is of, as safetensors, checked before anything uses it."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
+from softmax_regression import __version__
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
+from softmax_regression.data.images import ImageSet, Preparation
 
 
-def write(path: Path, weight: np.ndarray, bias: np.ndarray) -> None:
-    """Write float32 weight [classes, pixels] and bias [classes]; equal ones give equal bytes."""
-    tensor_files.write(path, {"weight": weight, "bias": bias}, {})
+@dataclass(frozen=True)
+class Origin:
+    """What else one must know to use a model: its file says it, so that the file is enough."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    """Height, width."""
+    preparation: Preparation
+    data: str
+    """The MD5 of the file with the training images, by which dvc.lock knows it."""
+    code: str = f"softmax-regression {__version__}"
+
+    @classmethod
+    def of(cls, images: ImageSet, data: str) -> Self:
+        """Of a model for images like these; `data` is the MD5 of their file."""
+        height, width = images.images.shape[1:]
+        return cls(images.dataset, images.classes, (height, width), images.preparation, data)
+
+    @classmethod
+    def parse(cls, description: Mapping[str, Any], shape: tuple[int, ...]) -> Self:
+        """From a file's description, of a weight of `shape`; raises UserError where it is none, or of another."""
+        try:
+            values = {**description, "classes": tuple(description["classes"])}
+            height, width = values["image_size"]
+            known = cls(
+                **values | {"image_size": (height, width), "preparation": Preparation.of(values["preparation"])}
+            )
+            fits = shape == (len(known.classes), height * width)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"does not say what it is of ({error}): train it again") from None
+        if not (
+            fits and all(isinstance(name, str) for name in (known.dataset, known.data, known.code, *known.classes))
+        ):
+            raise UserError("what it says of itself does not fit its weights: train it again")
+        if known.preparation.box > min(known.image_size):
+            raise UserError(f"preparation: a box of {known.preparation.box} pixels in an image of {height}×{width}")
+        return known
+
+
+def write(path: Path, weight: np.ndarray, bias: np.ndarray, origin: Origin | None = None) -> None:
+    """Write float32 weight [classes, pixels] and bias [classes]; equal models give equal bytes."""
+    tensor_files.write(path, {"weight": weight, "bias": bias}, asdict(origin) if origin else {})
 
 
 def read(path: Path, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +63,21 @@ def read(path: Path, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, 
 
     Raises UserError where the file is not a model, or not one of `shape` (classes, pixels).
     """
-    arrays, _ = tensor_files.read(path)
+    weight, bias, _ = _read(path, shape)
+    return weight, bias
+
+
+def read_whole(path: Path, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray, Origin]:
+    """As `read`, with what the model is of; raises UserError also where the file does not say that."""
+    weight, bias, description = _read(path, shape)
+    try:
+        return weight, bias, Origin.parse(description, weight.shape)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read(path: Path, shape: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    arrays, description = tensor_files.read(path)
     if set(arrays) != {"weight", "bias"}:
         raise UserError(f"{path}: not a model: holds {sorted(arrays)}, must hold weight and bias")
     weight, bias = arrays["weight"], arrays["bias"]
@@ -34,4 +93,4 @@ def read(path: Path, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, 
         )
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise UserError(f"{path}: not a model: some weights are not finite")
-    return weight, bias
+    return weight, bias, description

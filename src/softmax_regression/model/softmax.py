@@ -72,9 +72,12 @@ class SoftmaxRegression:
         parts = images.split(exact.CHUNK_IMAGES)
         return torch.cat([exact.log_softmax(self.logits(part.double()))[0] for part in parts], dim=-2)
 
-    def save(self, path: Path | str) -> None:
-        """Write `weight` and `bias`, rounded to float32, to a safetensors file; equal models give equal bytes."""
-        weights.write(Path(path), self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy())
+    def save(self, path: Path | str, origin: weights.Origin | None = None) -> None:
+        """Write `weight` and `bias`, rounded to float32, to a safetensors file; equal models give equal bytes.
+
+        Without its origin the file can be loaded, but nothing can be predicted of anybody's picture.
+        """
+        weights.write(Path(path), self.weight.float().cpu().numpy(), self.bias.float().cpu().numpy(), origin)
 
     @classmethod
     def load(cls, path: Path | str, shape: tuple[int, int] | None = None) -> Self:

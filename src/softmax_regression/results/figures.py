@@ -57,6 +57,35 @@ def image_grid(images: np.ndarray, titles: Iterable[str], right: Iterable[bool] 
     return figure
 
 
+def seen(
+    pictures: Sequence[np.ndarray],
+    titles: Sequence[str],
+    boxes: Sequence[tuple[int, int, int, int]],
+    images: Sequence[np.ndarray],
+    said: Sequence[str],
+) -> Figure:
+    """Pictures, grey levels uint8 [rows, columns] each, with a frame around what was taken of them (left, top, right,
+    bottom); beside each of them the image that the model saw, and what it said.
+    """
+    pairs_a_row = min(3, len(pictures))
+    rows = -(-len(pictures) // pairs_a_row)
+    figure = Figure(figsize=(3 * pairs_a_row, 1.75 * rows), layout="constrained")
+    all_axes = iter(_axes(figure, rows, 2 * pairs_a_row, 2 * len(pictures)))
+    for picture, title, (left, top, right, bottom), image, words in zip(
+        pictures, titles, boxes, images, said, strict=True
+    ):
+        axes, axes_of_model = next(all_axes), next(all_axes)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        size = (right - left, bottom - top)
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, edgecolor=RED, linewidth=1.5))
+        axes_of_model.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=min(9, 9 * WIDEST_TITLE / max(1, len(title))), color=BLACK)
+        axes_of_model.set_title(words, fontsize=min(9, 9 * WIDEST_TITLE / max(1, len(words))), color=BLACK)
+        for each in (axes, axes_of_model):
+            _frame(each, GREY, 0.8)
+    return figure
+
+
 def weight_images(weight: np.ndarray, size: tuple[int, int], classes: Sequence[str]) -> Figure:
     """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all.
 

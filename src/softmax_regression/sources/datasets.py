@@ -7,14 +7,14 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softmax_regression.base.errors import UserError, one_line
-from softmax_regression.data.images import ImageSet
+from softmax_regression.data.images import ImageSet, Preparation
 
 PAYLOAD_LIMIT = 64 * 2**20
 """Bytes; the largest file, MNIST's training images, holds 47,040,016. What holds more is refused, read no further,
@@ -47,6 +47,15 @@ CHECKSUMS = {
 }
 """In torchvision's order of the files."""
 
+PREPARATIONS = {
+    # LeCun et al., Gradient-based learning applied to document recognition (1998), III.A; how thin the lines may be was
+    # chosen on held-out images (docs/preparation.md).
+    "mnist": Preparation("strokes", box=20, centre="mass", least_ink=55),
+    "fashion_mnist": Preparation("object", box=28),
+    "kmnist": Preparation("strokes", box=28),
+    "digits": Preparation("strokes", box=8),
+}
+
 FASHION_MNIST_MIRRORS = (
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -65,6 +74,7 @@ class Source:
     files: Mapping[str, str]
     """Checksum by name: training images, training labels, test images, test labels, in this order. A checksum is
     `sha256:…` of the decompressed payload, or `sha256-gz:…` of the compressed file as published."""
+    preparation: Preparation = field(default_factory=Preparation)
 
 
 def fetch(dataset: str, data_mirror: str | None, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -88,7 +98,8 @@ def public_source(dataset: str) -> Source:
     # torchvision names MNIST's classes "7 - seven".
     classes = tuple(name.split(" - ")[0] for name in known.classes)
     places = FASHION_MNIST_MIRRORS if dataset == "fashion_mnist" else known.mirrors
-    return Source(dataset, classes, tuple(place.replace("http://", "https://") for place in places), checksums)
+    secure = tuple(place.replace("http://", "https://") for place in places)
+    return Source(dataset, classes, secure, checksums, PREPARATIONS[dataset])
 
 
 def fetch_files(source: Source, data_mirror: str | None, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -101,10 +112,14 @@ def fetch_files(source: Source, data_mirror: str | None, root: Path) -> tuple[Im
         )
     # The public address whichever mirror it was: equal data must give equal bytes.
     origin = [(source.mirrors[0] + name, checksum) for name, checksum in source.files.items()]
-    return (
-        ImageSet(train_images, train_labels.astype(np.int64), source.classes, source.dataset, dict(origin[:2])),
-        ImageSet(test_images, test_labels.astype(np.int64), source.classes, source.dataset, dict(origin[2:])),
+    train, test = (
+        ImageSet(images, labels.astype(np.int64), source.classes, source.dataset, dict(files), source.preparation)
+        for images, labels, files in (
+            (train_images, train_labels, origin[:2]),
+            (test_images, test_labels, origin[2:]),
+        )
     )
+    return train, test
 
 
 def bundled_digits() -> tuple[ImageSet, ImageSet]:
@@ -120,7 +135,7 @@ def bundled_digits() -> tuple[ImageSet, ImageSet]:
     checksum = hashlib.sha256(digits.images.tobytes() + digits.target.tobytes()).hexdigest()
     source = {"sklearn.datasets.load_digits": f"sha256:{checksum}"}
     classes = tuple(str(name) for name in digits.target_names)
-    everything = ImageSet(images, digits.target.astype(np.int64), classes, "digits", source)
+    everything = ImageSet(images, digits.target.astype(np.int64), classes, "digits", source, PREPARATIONS["digits"])
     return everything.hold_out(0.2)
 
 

@@ -47,6 +47,21 @@ def compare(a: str, b: str, form: str | None) -> None:
 
 
 @softmax.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--model", help="A file, models:/softmax-regression@champion, or a revision; else the project's own.")
+@click.option("--json", "form", flag_value="json", help="As a JSON object for each picture.")
+@click.option("--csv", "form", flag_value="csv", help="As comma-separated values.")
+@click.option("--show", type=click.Path(dir_okay=False), help="Draw into a PNG file what the model saw.")
+def predict(files: tuple[str, ...], model: str | None, form: str | None, show: str | None) -> None:
+    """Tell what pictures show: PNG, JPEG, GIF, WebP, TIFF or BMP; FILES may be folders, and - is standard input."""
+    from softmax_regression.tools import models, predicting
+
+    failed = predicting.predict(files, models.find(model).load(), form or "text", show)
+    if failed:
+        raise UserError(f"{failed} of the pictures could not be read")
+
+
+@softmax.command()
 def experiments() -> None:
     """Rank the experiments on the present commit by their cost on the held-out images."""
     from softmax_regression.tools import ranking

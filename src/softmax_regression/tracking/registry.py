@@ -193,6 +193,31 @@ def download(client: MlflowClient, run_id: str, name: str, folder: str) -> None:
         raise ConnectionError(one_line(error, 200)) from error
 
 
+def find_version(client: MlflowClient, address: str) -> ModelVersion:
+    """The version at `models:/NAME@ALIAS` or `models:/NAME/VERSION`; raises MlflowException where there is none."""
+    place = address.removeprefix("models:/")
+    name, _, alias = place.partition("@")
+    if alias:
+        return client.get_model_version_by_alias(name, alias)
+    name, _, number = place.partition("/")
+    return client.get_model_version(name, number)
+
+
+def fetch(client: MlflowClient, address: str, folder: Path) -> Path:
+    """Download the model at an address, as for `find_version`, into a folder; return its file.
+
+    Raises MlflowException where it cannot be had.
+    """
+    version = find_version(client, address)
+    mlflow.artifacts.download_artifacts(
+        f"models:/{version.name}/{version.version}", dst_path=str(folder), tracking_uri=client.tracking_uri
+    )
+    found = next(folder.rglob("*.safetensors"), None)
+    if found is None:
+        raise MlflowException(f"version {version.version} of {version.name} is no model of this project")
+    return found
+
+
 def _crown(client: MlflowClient, version: ModelVersion, alias: str) -> ModelVersion:
     """Set the alias to a version, or to one that is better beyond chance; return which it is.
 

@@ -1,0 +1,216 @@
+// The page: from what is drawn to probabilities, and to what each pixel says. MODEL is put in before this.
+"use strict";
+
+const [HEIGHT, WIDTH] = MODEL.image_size;
+const [WEIGHT, BIAS] = ["weight", "bias"].map((name) => {
+  const bytes = Uint8Array.from(atob(MODEL[name]), (letter) => letter.charCodeAt(0));
+  return Float64Array.from(new Float32Array(bytes.buffer));
+});
+const SIDE = 560, PEN = 44, LARGEST = 1280, GREY_TEXT = "Nothing drawn yet.";
+const byId = (id) => document.getElementById(id);
+const canvas = byId("drawing"), pen = canvas.getContext("2d", { willReadFrequently: true });
+
+/** Rounded so that their sums over an image's pixels are exact, as the pipeline does (docs/exact.md). */
+const WEIGHT_ON_GRID = (() => {
+  const largest = WEIGHT.reduce((a, b) => Math.max(a, Math.abs(b)), 2 ** -900);
+  let power = 1;
+  while (power <= largest) power *= 2;
+  while (power / 2 > largest) power /= 2;
+  const nearest = (power / 2 ** (45 - (32 - Math.clz32(HEIGHT * WIDTH - 1)))) * 1.5 * 2 ** 52;
+  return WEIGHT.map((value) => value + nearest - nearest);
+})();
+
+/** The probability of each class, for the levels 0 to 255 of an image. */
+function probabilities(pixels) {
+  const logits = MODEL.classes.map((_, index) => {
+    let total = 0;
+    for (let i = 0; i < pixels.length; i++) total += WEIGHT_ON_GRID[index * pixels.length + i] * pixels[i];
+    return total * (1 / 255) + BIAS[index];
+  });
+  const highest = Math.max(...logits), powers = logits.map((logit) => Math.exp(logit - highest));
+  const total = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / total);
+}
+
+// ---- what is shown
+
+let chosen = null, seen = null, picture = null, waiting = false;
+const bars = MODEL.classes.map((name, index) => {
+  const bar = document.createElement("button");
+  bar.type = "button";
+  bar.innerHTML = "<span class=name></span><span class=track aria-hidden=true><span class=bar></span></span><span class=share></span>";
+  bar.firstChild.textContent = name;
+  bar.addEventListener("click", () => {
+    chosen = chosen === index ? null : index;
+    show();
+  });
+  const item = document.createElement("li");
+  item.append(bar);
+  byId("classes").append(item);
+  return bar;
+});
+
+function update() {
+  waiting = false;
+  const source = picture || canvas;
+  const pixels = source.getContext("2d").getImageData(0, 0, source.width, source.height);
+  seen = prepare(greyLevels(pixels), MODEL.image_size, MODEL.preparation);
+  if (seen) seen.probabilities = probabilities(seen.image.values);
+  show();
+}
+
+function show() {
+  const shares = seen ? seen.probabilities : MODEL.classes.map(() => 0);
+  const ranked = MODEL.classes.map((_, index) => index).sort((a, b) => shares[b] - shares[a]);
+  const about = chosen ?? ranked[0];
+  bars.forEach((bar, index) => {
+    const percent = seen ? (100 * shares[index]).toFixed(1) + " %" : "";
+    bar.querySelector(".bar").style.width = 100 * shares[index] + "%";
+    bar.querySelector(".share").textContent = percent;
+    bar.classList.toggle("best", Boolean(seen) && index === ranked[0]);
+    bar.setAttribute("aria-pressed", String(chosen === index));
+    bar.setAttribute("aria-label", `${MODEL.classes[index]}: ${percent || "no answer yet"}`);
+  });
+  paint(byId("seen"), (i) => {
+    const level = 255 - (seen ? seen.image.values[i] : 0);
+    return [level, level, level];
+  });
+  const said = contributions(about), strongest = Math.max(1e-9, ...said.map(Math.abs));
+  paint(byId("said"), (i) => {
+    const share = said[i] / strongest, pale = Math.round(255 * (1 - Math.abs(share)));
+    return share > 0 ? [178 + (77 * pale) / 255, pale, pale] : [pale, (80 + (175 * pale) / 255) | 0, 160 + (95 * pale) / 255];
+  });
+  byId("about").textContent = seen ? `for and against ${MODEL.classes[about]}` : "for and against";
+  byId("result").textContent = sentence(shares, ranked);
+  byId("done").textContent = seen ? whatWasDone() : "";
+}
+
+/** What each pixel adds to the logit of a class: weight × pixel. */
+function contributions(index) {
+  const count = HEIGHT * WIDTH;
+  return Array.from({ length: count }, (_, i) => (seen ? (WEIGHT_ON_GRID[index * count + i] * seen.image.values[i]) / 255 : 0));
+}
+
+function sentence(shares, [first, second]) {
+  if (!seen) return GREY_TEXT;
+  const percent = (index) => `${MODEL.classes[index]} (${(100 * shares[index]).toFixed(1)} %)`;
+  return shares[first] < MODEL.unsure ? `Unsure: ${percent(first)}, or ${percent(second)}?` : `This is ${percent(first)}.`;
+}
+
+function whatWasDone() {
+  const done = [];
+  if (picture) done.push("your picture");
+  if (picture && seen.inverted) done.push("dark on light, inverted");
+  if (seen.levelled) done.push("uneven paper levelled");
+  if (seen.thickened) done.push("thin lines thickened");
+  return done.join("; ");
+}
+
+function paint(target, colour) {
+  target.width = WIDTH;
+  target.height = HEIGHT;
+  const context = target.getContext("2d"), image = context.createImageData(WIDTH, HEIGHT);
+  for (let i = 0; i < HEIGHT * WIDTH; i++) image.data.set([...colour(i), 255], 4 * i);
+  context.putImageData(image, 0, 0);
+}
+
+/** For those who listen: only once a line is done, not at each of its points. */
+const say = () => (byId("spoken").textContent = byId("result").textContent);
+
+// ---- what one does
+
+let last = null;
+
+function clear() {
+  picture = null;
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, SIDE, SIDE);
+  seen = null;
+  show();
+  say();
+}
+
+function placeOf(event) {
+  const area = canvas.getBoundingClientRect();
+  return [((event.clientX - area.left) * SIDE) / area.width, ((event.clientY - area.top) * SIDE) / area.height];
+}
+
+function line(to) {
+  pen.lineWidth = PEN;
+  pen.lineCap = pen.lineJoin = "round";
+  pen.strokeStyle = "black";
+  pen.beginPath();
+  pen.moveTo(...last);
+  pen.lineTo(...to);
+  pen.stroke();
+  last = to;
+  if (!waiting) requestAnimationFrame(update);
+  waiting = true;
+}
+
+canvas.addEventListener("pointerdown", (event) => {
+  if (event.button) return;
+  if (picture) clear();
+  canvas.setPointerCapture(event.pointerId);
+  last = placeOf(event);
+  line(last);
+  event.preventDefault();
+});
+canvas.addEventListener("pointermove", (event) => {
+  if (!last) return;
+  for (const each of event.getCoalescedEvents?.() ?? []) line(placeOf(each));
+  line(placeOf(event));
+});
+for (const end of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(end, () => {
+    if (!last) return;
+    last = null;
+    update();
+    say();
+  });
+}
+
+/** A picture instead of a drawing; drawing again takes it away. */
+async function take(file) {
+  let image;
+  try {
+    image = await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    clear();
+    byId("result").textContent = `${file.name || "That"} is no picture that this browser can read.`;
+    say();
+    return;
+  }
+  const share = Math.min(1, LARGEST / Math.max(image.width, image.height));
+  const read = document.createElement("canvas");
+  read.width = Math.max(1, Math.round(image.width * share));
+  read.height = Math.max(1, Math.round(image.height * share));
+  read.getContext("2d").drawImage(image, 0, 0, read.width, read.height);
+  clear();
+  picture = read;
+  const fit = SIDE / Math.max(read.width, read.height), [width, height] = [read.width * fit, read.height * fit];
+  pen.imageSmoothingEnabled = fit < 1;
+  pen.drawImage(read, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
+  update();
+  if (!seen) byId("result").textContent = "Nothing is drawn on that picture.";
+  say();
+}
+
+const takeFirst = (files) => files.length && take(files[0]);
+byId("clear").addEventListener("click", clear);
+byId("file").addEventListener("change", (event) => {
+  takeFirst(event.target.files);
+  event.target.value = "";
+});
+document.addEventListener("paste", (event) => takeFirst(event.clipboardData.files));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  takeFirst(event.dataTransfer.files);
+});
+document.addEventListener("keydown", (event) => {
+  if (["Escape", "Delete", "Backspace"].includes(event.key)) clear();
+});
+
+canvas.width = canvas.height = SIDE;
+clear();

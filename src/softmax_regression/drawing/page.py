@@ -1,0 +1,35 @@
+"""The drawing page as one file, with a model inside: no server, no network, no library."""
+
+import base64
+import dataclasses
+import html
+import json
+from importlib.resources import files
+
+import numpy as np
+
+from softmax_regression.data.weights import Origin
+
+PARTS = files(__package__)
+
+
+def render(weight: np.ndarray, bias: np.ndarray, origin: Origin, unsure: float) -> str:
+    """The page for a model: weight float32 [classes, pixels], bias float32 [classes].
+
+    Below the probability `unsure` an answer is called that.
+    """
+    arrays = {"weight": weight, "bias": bias}
+    encoded = {name: base64.b64encode(array.astype("<f4").tobytes()).decode() for name, array in arrays.items()}
+    model = json.dumps({**dataclasses.asdict(origin), **encoded, "unsure": unsure})
+    # A class may be called "</script>".
+    script = "\n".join(
+        [f"const MODEL = {model.replace('<', chr(92) + 'u003c')};", *map(_read, ("preparation.js", "page.js"))]
+    )
+    page = _read("page.html")
+    for name in ("dataset", "code", "data"):
+        page = page.replace(f"{{{name}}}", html.escape(getattr(origin, name)))
+    return page.replace("{script}", script)
+
+
+def _read(name: str) -> str:
+    return (PARTS / name).read_text(encoding="utf-8")

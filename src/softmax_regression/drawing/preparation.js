@@ -1,0 +1,228 @@
+// Makes of a picture an image like those that the model was trained on: docs/preparation.md, step by step.
+// prediction/preparation.py does the same, to the bit, and says why; the names and the constants are the same.
+"use strict";
+
+const MOST_CELLS = 160, ENOUGH_CELLS = 80, PLAIN_SHARE = 0.4, SMALLEST_PHOTO = 40, OPENING = 6, LEAST_CONTRAST = 0.1;
+const FAINT = 0.35, FAINT_IN_SMALL = 0.1, NOISES = 4, STEP_TO_DEVIATION = 1.0484, STRAY = 0.01, LEVELS = 65535;
+
+/** A table of numbers, by rows. */
+class Table {
+  constructor(rows, columns, values = new Float64Array(rows * columns)) {
+    Object.assign(this, { rows, columns, values });
+  }
+  /** One of the same size, each value made from the one here. */
+  map(make) {
+    return new Table(this.rows, this.columns, this.values.map(make));
+  }
+  part(top, bottom, left, right) {
+    const part = new Table(bottom - top, right - left);
+    for (let row = top; row < bottom; row++) {
+      part.values.set(this.values.subarray(row * this.columns + left, row * this.columns + right), (row - top) * part.columns);
+    }
+    return part;
+  }
+  turned() {
+    const turned = new Table(this.columns, this.rows);
+    this.values.forEach((value, i) => (turned.values[(i % this.columns) * this.rows + Math.floor(i / this.columns)] = value));
+    return turned;
+  }
+  rowSums() {
+    return Array.from({ length: this.rows }, (_, row) => sum(this.values.subarray(row * this.columns, (row + 1) * this.columns)));
+  }
+}
+
+/** Grey levels of a canvas' pixels, transparency put on white. */
+function greyLevels({ data, width, height }) {
+  const grey = new Table(height, width);
+  for (let i = 0; i < grey.values.length; i++) {
+    const [red, green, blue, alpha] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
+    const level = (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16;
+    grey.values[i] = Math.floor((level * alpha + 255 * (255 - alpha) + 127) / 255);
+  }
+  return grey;
+}
+
+/** The image and what was done to get it; null where nothing is drawn. */
+function prepare(grey, size, how) {
+  if (how.shows === "picture") {
+    const scaled = scale(grey, fitting(grey, size)).map((value) => Math.floor(value / grey.values.length + 0.5));
+    return { image: place(scaled, size, null), box: [0, 0, grey.columns, grey.rows], inverted: false, levelled: false, thickened: false };
+  }
+  let [cells, factor] = cellMeans(grey);
+  let paper = middle(frame(cells));
+  const inverted = paper - least(cells.values) > most(cells.values) - paper;
+  if (!inverted) {
+    cells = cells.map((value) => 255 - value);
+    paper = 255 - paper;
+  }
+  const even = cells.values.filter((value) => Math.abs(value - paper) <= 1).length / cells.values.length;
+  const small = Math.max(grey.rows, grey.columns) < SMALLEST_PHOTO;
+  const plain = how.shows === "object" || small || even >= PLAIN_SHARE;
+  const found = plain ? evenInk(cells, paper, small ? FAINT_IN_SMALL : FAINT) : unevenInk(cells);
+  const box = found && boxAround(found.ink.map((value) => (value > found.least ? value : 0)));
+  if (!box) return null;
+  const [top, bottom, left, right] = box;
+  if (factor > 1 && Math.max(bottom - top, right - left) < ENOUGH_CELLS) {
+    const [first, last, start, end] = closer(grey, factor, box);
+    const part = grey.part(first, last, start, end);
+    if (factorOf(part) < factor) {
+      const again = prepare(part, size, how);
+      return again && { ...again, box: again.box.map((edge, i) => edge + (i % 2 ? first : start)) };
+    }
+  }
+  let drawn = found.ink.part(top, bottom, left, right);
+  if (!plain) drawn = drawn.map((value) => (2 * value > found.least ? value : 0));
+  drawn = toLevels(scale(square(drawn), [how.box, how.box]));
+  const thin = sum(drawn.values) < how.least_ink * drawn.values.length;
+  if (thin) drawn = thicken(drawn, how.least_ink);
+  return {
+    image: place(drawn, size, how.centre === "mass" ? centreOfMass(drawn) : null),
+    box: [left * factor, top * factor, Math.min(right * factor, grey.columns), Math.min(bottom * factor, grey.rows)],
+    inverted,
+    levelled: !plain,
+    thickened: thin,
+  };
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const most = (values) => values.reduce((a, b) => Math.max(a, b));
+const least = (values) => values.reduce((a, b) => Math.min(a, b));
+const middle = (values) => Float64Array.from(values).sort()[values.length >> 1];
+const factorOf = ({ rows, columns }) => Math.ceil(Math.max(rows, columns) / MOST_CELLS);
+
+function cellMeans(grey) {
+  const factor = factorOf(grey);
+  if (factor === 1) return [grey, 1];
+  const cells = new Table(Math.ceil(grey.rows / factor), Math.ceil(grey.columns / factor));
+  for (let y = 0; y < cells.rows * factor; y++) {
+    const line = Math.min(y, grey.rows - 1) * grey.columns, target = Math.floor(y / factor) * cells.columns;
+    for (let x = 0; x < cells.columns * factor; x++) {
+      cells.values[target + Math.floor(x / factor)] += grey.values[line + Math.min(x, grey.columns - 1)];
+    }
+  }
+  return [cells.map((value) => value / factor ** 2), factor];
+}
+
+function frame(cells) {
+  const { rows, columns } = cells, width = Math.max(1, Math.floor(Math.min(rows, columns) / 20));
+  const edges = [[0, width, 0, columns], [rows - width, rows, 0, columns], [0, rows, 0, width], [0, rows, columns - width, columns]];
+  return edges.flatMap((edge) => [...cells.part(...edge).values]);
+}
+
+const inkLevels = (share) => Math.floor(Math.max(share, 0) * LEVELS + 0.5);
+
+function evenInk(cells, paper, faint) {
+  const ink = cells.map((value) => inkLevels((paper - value) / Math.max(paper, 1)));
+  const darkest = most(ink.values);
+  return darkest < LEAST_CONTRAST * LEVELS ? null : { ink, least: faint * darkest };
+}
+
+function unevenInk(cells) {
+  const radius = Math.max(1, Math.floor(Math.max(cells.rows, cells.columns) / OPENING));
+  const paper = slide(slide(cells, Math.max, radius), Math.min, radius);
+  const dimmed = cells.map((value, i) => (paper.values[i] - value) / Math.max(paper.values[i], 1));
+  const steps = dimmed.values.map((value, i, all) => Math.abs(all[i + 1] - value)).filter((_, i) => (i + 1) % cells.columns);
+  const grain = steps.length ? NOISES * (STEP_TO_DEVIATION * middle(steps)) : 0;
+  const usual = Math.min(middle(dimmed.values), grain);
+  const ink = dimmed.map((value) => inkLevels(value - usual)), darkest = most(ink.values);
+  return darkest < LEAST_CONTRAST * LEVELS ? null : { ink, least: Math.max(FAINT * darkest, grain * LEVELS) };
+}
+
+function slide(cells, pick, radius) {
+  for (let axis = 0; axis < 2; axis++) {
+    const { rows, columns, values } = cells;
+    const slid = values.map((value, i) => {
+      const row = i - (i % columns), last = row + columns - 1;
+      for (let at = Math.max(row, i - radius); at <= Math.min(last, i + radius); at++) value = pick(value, values[at]);
+      return value;
+    });
+    cells = new Table(rows, columns, slid).turned();
+  }
+  return cells;
+}
+
+function boxAround(ink) {
+  if (!most(ink.values)) return null;
+  const [top, bottom] = span(ink.rowSums());
+  const [left, right] = span(ink.part(top, bottom, 0, ink.columns).turned().rowSums());
+  return [...span(ink.part(0, ink.rows, left, right).rowSums()), left, right];
+}
+
+function span(ink) {
+  const stray = STRAY * sum(ink);
+  let first = 0, last = ink.length - 1;
+  for (let seen = ink[first]; !(seen > stray); seen += ink[++first]);
+  for (let seen = ink[last]; !(seen > stray); seen += ink[--last]);
+  while (first > 0 && ink[first - 1] > 0) first--;
+  while (last < ink.length - 1 && ink[last + 1] > 0) last++;
+  return [first, last + 1];
+}
+
+function closer({ rows, columns }, factor, box) {
+  const [top, bottom, left, right] = box.map((edge) => edge * factor);
+  const margin = Math.floor(Math.max(bottom - top, right - left) / 2) + factor;
+  return [Math.max(top - margin, 0), Math.min(bottom + margin, rows), Math.max(left - margin, 0), Math.min(right + margin, columns)];
+}
+
+function square(drawn) {
+  const side = Math.max(drawn.rows, drawn.columns);
+  return place(drawn, [side, side], null);
+}
+
+function fitting({ rows, columns }, [height, width]) {
+  if (rows * width > columns * height) return [height, Math.max(1, Math.floor((2 * columns * height + rows) / (2 * rows)))];
+  return [Math.max(1, Math.floor((2 * rows * width + columns) / (2 * columns))), width];
+}
+
+function scale(cells, [height, width]) {
+  return across(across(cells, width).turned(), height).turned();
+}
+
+function across(cells, count) {
+  const scaled = new Table(cells.rows, count), length = cells.columns;
+  for (let row = 0; row < cells.rows; row++) {
+    for (let cell = 0; cell < length; cell++) {
+      const value = cells.values[row * length + cell];
+      for (let pixel = Math.floor((cell * count) / length); pixel < count && pixel * length < (cell + 1) * count; pixel++) {
+        const shared = Math.min((cell + 1) * count, (pixel + 1) * length) - Math.max(cell * count, pixel * length);
+        scaled.values[row * count + pixel] += value * shared;
+      }
+    }
+  }
+  return scaled;
+}
+
+function toLevels(drawn) {
+  const darkest = most(drawn.values);
+  return drawn.map((value) => Math.floor((value / darkest) * 255 + 0.5));
+}
+
+function thicken(drawn, leastInk) {
+  const { rows, columns, values } = drawn;
+  const at = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? 0 : values[row * columns + column]);
+  const missing = values.map((value, i) => {
+    const row = Math.floor(i / columns), column = i % columns;
+    const around = [at(row - 1, column), at(row + 1, column), at(row, column - 1), at(row, column + 1)];
+    return Math.max(Math.max(...around) - value, 0);
+  });
+  const share = Math.min(1, (leastInk * values.length - sum(values)) / Math.max(sum(missing), 1));
+  return drawn.map((value, i) => Math.floor(value + share * missing[i] + 0.5));
+}
+
+function centreOfMass(drawn) {
+  const moment = (sums) => sum(sums.map((mass, i) => mass * (2 * i + 1))) / (2 * sum(sums));
+  return [moment(drawn.rowSums()), moment(drawn.turned().rowSums())];
+}
+
+function place(drawn, size, centre) {
+  const [top, left] = [drawn.rows, drawn.columns].map((length, axis) => {
+    const room = size[axis] - length;
+    const wanted = centre ? Math.floor(size[axis] / 2 + 1 - centre[axis]) : Math.floor(room / 2);
+    return Math.min(Math.max(wanted, 0), room);
+  });
+  const image = new Table(...size);
+  for (let row = 0; row < drawn.rows; row++) {
+    image.values.set(drawn.values.subarray(row * drawn.columns, (row + 1) * drawn.columns), (row + top) * image.columns + left);
+  }
+  return image;
+}

@@ -1,0 +1,83 @@
+"""A trained model that answers what a picture shows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from softmax_regression.data import weights
+from softmax_regression.model import exact
+from softmax_regression.prediction.pictures import Picture
+from softmax_regression.prediction.preparation import Prepared, prepare
+from softmax_regression.results.evaluation import UNSURE
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a picture."""
+
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    """float64 [classes]."""
+    prepared: Prepared
+    notes: tuple[str, ...]
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes with their probabilities, the most probable first."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        return [(self.classes[index], float(self.probabilities[index])) for index in order]
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the probability is so low that the answer is often wrong."""
+        return self.ranked[0][1] < UNSURE
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """What was done to the picture, in words."""
+        done = {
+            "dark on light, inverted": self.prepared.inverted,
+            "uneven paper levelled": self.prepared.levelled,
+            "thin lines thickened": self.prepared.thickened,
+        }
+        return (*self.notes, *(words for words, is_so in done.items() if is_so))
+
+    def as_json(self) -> dict[str, object]:
+        """The answer for programs."""
+        (name, probability), *_ = self.ranked
+        return {
+            "class": name,
+            "probability": probability,
+            "unsure": self.is_unsure,
+            "probabilities": dict(zip(self.classes, self.probabilities.tolist(), strict=True)),
+            "prepared": {"done": list(self.done), "box": list(self.prepared.box)},
+        }
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with all that its file says of it."""
+
+    weight: np.ndarray
+    """float64 [classes, pixels]."""
+    bias: np.ndarray
+    origin: weights.Origin
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model; raises UserError where the file is none, or does not say what it is of."""
+        weight, bias, origin = weights.read_whole(path)
+        return cls(weight.astype(np.float64), bias.astype(np.float64), origin)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Of each class, float64 [N, classes], for uint8 images [N, height, width] or their rows."""
+        rows = images.reshape(len(images), -1).astype(np.float64)
+        return exact.log_softmax(exact.logits(self.weight, self.bias, rows))[1]
+
+    def answer(self, picture: Picture) -> Answer:
+        """What a picture shows; raises UserError where nothing is drawn on it."""
+        prepared = prepare(picture.grey, self.origin.image_size, self.origin.preparation)
+        (probabilities,) = self.probabilities(prepared.image[None])
+        return Answer(self.origin.classes, probabilities, prepared, picture.notes)

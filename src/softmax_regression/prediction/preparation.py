@@ -1,0 +1,263 @@
+"""Makes of a picture an image like those that a model was trained on: docs/preparation.md, step by step.
+
+drawing/preparation.js does the same in a browser, to the bit. So what is summed here are whole numbers below 2^53,
+means are middle values found by sorting, and the rest is done element by element.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.data.images import Preparation
+
+MOST_CELLS = 160
+"""On the longer side of what is looked at: eight for each of the 20 pixels of MNIST's box."""
+ENOUGH_CELLS = 80
+"""On the longer side of what was found; with fewer it is looked at again, from closer."""
+PLAIN_SHARE = 0.4
+"""Of cells within a level of the paper's middle one: more of them, and the paper is even, as on a screen."""
+SMALLEST_PHOTO = 40
+"""Pixels on the longer side; in a smaller picture lines and shadows cannot be told apart."""
+OPENING = 6
+"""Lines are thinner than the picture's longer side divided by this; what is wider is a shadow."""
+LEAST_CONTRAST = 0.1
+"""Between ink and paper, whose levels are 0 and 1; less is no drawing."""
+FAINT, FAINT_IN_SMALL, NOISES = 0.35, 0.1, 4.0
+"""What is below this share of the darkest ink, or of so many deviations of the paper's grain, is paper. A small picture
+has no finer pixels at a line's edge to find it by."""
+STEP_TO_DEVIATION = 1.0484
+"""The standard deviation of normal noise, in medians of the difference of two neighbours: 1 / (√2 · 0.6745)."""
+STRAY = 0.01
+"""The share of the ink on each side that may lie outside the box, where a gap separates it."""
+LEVELS = 65535
+"""Of ink, as whole numbers."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image for the model, and what was done to the picture."""
+
+    image: np.ndarray
+    """uint8 [height, width], 0 the paper and 255 the full stroke."""
+    box: tuple[int, int, int, int]
+    """What was taken of the picture, in its pixels: left, top, right, bottom; the last two outside."""
+    inverted: bool = False
+    """Whether the picture was dark on light."""
+    levelled: bool = False
+    """Whether uneven paper was levelled."""
+    thickened: bool = False
+    """Whether the lines were too thin."""
+
+
+def prepare(grey: np.ndarray, size: tuple[int, int], how: Preparation) -> Prepared:
+    """An image of `size` (height, width) from grey levels uint8 [rows, columns].
+
+    Raises UserError where nothing is drawn.
+    """
+    if how.shows == "picture":
+        rows, columns = grey.shape
+        image = np.zeros(size, np.uint8)
+        scaled = _scale(grey.astype(np.float64), _fitting(grey.shape, size))
+        _place(image, np.floor(scaled / grey.size + 0.5), None)
+        return Prepared(image, (0, 0, columns, rows))
+    cells, factor = _cells(grey)
+    paper = _middle(_frame(cells))
+    inverted = bool(paper - cells.min() > cells.max() - paper)
+    if not inverted:
+        cells, paper = 255 - cells, 255 - paper
+    small = max(grey.shape) < SMALLEST_PHOTO
+    plain = how.shows == "object" or small or bool((np.abs(cells - paper) <= 1).mean() >= PLAIN_SHARE)
+    ink, least = _even_ink(cells, paper, FAINT_IN_SMALL if small else FAINT) if plain else _uneven_ink(cells)
+    top, bottom, left, right = _box(np.where(ink > least, ink, 0))
+    if factor > 1 and max(bottom - top, right - left) < ENOUGH_CELLS:
+        closer = _closer(grey.shape, factor, (top, bottom, left, right))
+        part = grey[closer[0] : closer[1], closer[2] : closer[3]]
+        if _factor(part.shape) < factor:
+            found = prepare(part, size, how)
+            across, down = closer[2], closer[0]
+            x0, y0, x1, y1 = found.box
+            box = (x0 + across, y0 + down, x1 + across, y1 + down)
+            return Prepared(found.image, box, found.inverted, found.levelled, found.thickened)
+    drawn = ink[top:bottom, left:right]
+    if not plain:
+        drawn = np.where(2 * drawn > least, drawn, 0)  # grain would be grey in the image
+    drawn = _levels(_scale(_square(drawn), (how.box, how.box)))
+    thin = int(drawn.sum()) < how.least_ink * drawn.size
+    if thin:
+        drawn = _thicken(drawn, how.least_ink)
+    image = np.zeros(size, np.uint8)
+    _place(image, drawn, _centre_of_mass(drawn) if how.centre == "mass" else None)
+    rows, columns = grey.shape
+    box = (left * factor, top * factor, min(right * factor, columns), min(bottom * factor, rows))
+    return Prepared(image, box, inverted, not plain, thin)
+
+
+def _factor(shape: tuple[int, ...]) -> int:
+    return -(-max(shape) // MOST_CELLS)
+
+
+def _cells(grey: np.ndarray) -> tuple[np.ndarray, int]:
+    """The means of square cells, float64, and how many pixels wide they are; the last rows and columns are repeated."""
+    factor = _factor(grey.shape)
+    if factor == 1:
+        return grey.astype(np.float64), 1
+    rows, columns = (-(-length // factor) for length in grey.shape)
+    added = [(0, rows * factor - grey.shape[0]), (0, columns * factor - grey.shape[1])]
+    whole = np.pad(grey, added, mode="edge") if added != [(0, 0), (0, 0)] else grey
+    lines = whole.reshape(rows, factor, columns * factor).sum(1, dtype=np.uint32)
+    return lines.reshape(rows, columns, factor).sum(2, dtype=np.int64) / factor**2, factor
+
+
+def _frame(cells: np.ndarray) -> np.ndarray:
+    """The cells along the four edges, a twentieth of the shorter side wide; those in the corners twice."""
+    width = max(1, min(cells.shape) // 20)
+    return np.concatenate(
+        [part.ravel() for part in (cells[:width], cells[-width:], cells[:, :width], cells[:, -width:])]
+    )
+
+
+def _middle(values: np.ndarray) -> float:
+    """The middle one, of an even number the upper of the two."""
+    return float(np.partition(values.ravel(), values.size // 2)[values.size // 2])
+
+
+def _even_ink(cells: np.ndarray, paper: float, faint: float) -> tuple[np.ndarray, float]:
+    """Ink in whole levels on paper that is equally bright everywhere, and the least that counts."""
+    ink = _to_levels((paper - cells) / max(paper, 1.0))
+    return ink, faint * _most(ink)
+
+
+def _uneven_ink(cells: np.ndarray) -> tuple[np.ndarray, float]:
+    """Likewise, beside what the paper nearby lets through: a shadow dims ink and paper by the same factor."""
+    radius = max(1, max(cells.shape) // OPENING)
+    paper = _slide(_slide(cells, np.maximum, radius), np.minimum, radius)
+    dimmed = (paper - cells) / np.maximum(paper, 1.0)
+    # From neighbours: of broad soft lines most cells are ink, and these differ little.
+    steps = np.abs(dimmed[:, 1:] - dimmed[:, :-1])
+    grain = NOISES * (STEP_TO_DEVIATION * _middle(steps)) if steps.size else 0.0
+    ink = _to_levels(dimmed - min(_middle(dimmed), grain))  # the largest cells nearby are lighter than the paper
+    return ink, max(FAINT * _most(ink), grain * LEVELS)
+
+
+def _to_levels(share: np.ndarray) -> np.ndarray:
+    return np.floor(np.maximum(share, 0) * LEVELS + 0.5)
+
+
+def _most(ink: np.ndarray) -> float:
+    most = float(ink.max())
+    if most < LEAST_CONTRAST * LEVELS:
+        raise UserError("nothing is drawn on it")
+    return most
+
+
+def _slide(cells: np.ndarray, pick: np.ufunc, radius: int) -> np.ndarray:
+    """The largest or smallest value in the square of ±radius around each cell, edges repeated.
+
+    In windows of 1, 2, 4, … cells, and the last one from two that overlap (van Herk's idea, by doubling).
+    """
+    window = 2 * radius + 1
+    for axis in (0, 1):
+        picked = np.pad(cells, [(radius, radius) if each == axis else (0, 0) for each in (0, 1)], mode="edge")
+        length = 1
+        while length < window:
+            step = min(length, window - length)
+            last = picked.shape[axis] - step
+            picked = pick(picked.take(range(last), axis), picked.take(range(step, step + last), axis))
+            length += step
+        cells = picked
+    return cells
+
+
+def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of the ink, without strays; the second and the fourth outside."""
+    if not ink.any():
+        raise UserError("nothing is drawn on it")
+    top, bottom = _span(ink.sum(1))
+    left, right = _span(ink[top:bottom].sum(0))
+    return *_span(ink[:, left:right].sum(1)), left, right
+
+
+def _span(ink: np.ndarray) -> tuple[int, int]:
+    """Where the lines begin and end that have ink: from those with 1 % of it outside on to the next empty one."""
+    seen, whole = np.cumsum(ink), float(ink.sum())
+    first = int(np.argmax(seen > STRAY * whole))
+    last = len(ink) - 1 - int(np.argmax(np.cumsum(ink[::-1]) > STRAY * whole))
+    while first > 0 and ink[first - 1] > 0:
+        first -= 1
+    while last < len(ink) - 1 and ink[last + 1] > 0:
+        last += 1
+    return first, last + 1
+
+
+def _closer(shape: tuple[int, ...], factor: int, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right in pixels of the box with a margin of half its longer side."""
+    top, bottom, left, right = (each * factor for each in box)
+    margin = max(bottom - top, right - left) // 2 + factor
+    rows, columns = shape
+    return max(top - margin, 0), min(bottom + margin, rows), max(left - margin, 0), min(right + margin, columns)
+
+
+def _square(drawn: np.ndarray) -> np.ndarray:
+    """The same in the middle of a square as long as its longer side."""
+    rows, columns = drawn.shape
+    side = max(rows, columns)
+    above, before = (side - rows) // 2, (side - columns) // 2
+    return np.pad(drawn, [(above, side - rows - above), (before, side - columns - before)])
+
+
+def _fitting(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+    """The height and width of the largest picture with the proportions of `shape` that fits into `size`."""
+    (rows, columns), (height, width) = shape, size
+    if rows * width > columns * height:
+        return height, max(1, (2 * columns * height + rows) // (2 * rows))
+    return max(1, (2 * rows * width + columns) // (2 * columns)), width
+
+
+def _scale(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Each pixel's share of each cell that it covers, summed up: areas in whole units, so that the sums are exact."""
+    down, across = (_overlaps(length, count) for length, count in zip(cells.shape, size, strict=True))
+    return down @ cells @ across.T
+
+
+def _overlaps(length: int, count: int) -> np.ndarray:
+    """How far `count` equal pixels overlap `length` equal cells, in parts of both: float64 [count, length]."""
+    cell, pixel = np.arange(length) * count, np.arange(count)[:, None] * length
+    shared = np.minimum(cell + count, pixel + length) - np.maximum(cell, pixel)
+    return np.maximum(shared, 0).astype(np.float64)
+
+
+def _levels(drawn: np.ndarray) -> np.ndarray:
+    """Scaled so that the darkest pixel has 255, as MNIST's have."""
+    return np.floor(drawn / drawn.max() * 255 + 0.5)
+
+
+def _thicken(drawn: np.ndarray, least: int) -> np.ndarray:
+    """Each pixel brought nearer to the darkest of its four neighbours, all by one share, until the mean is `least`."""
+    around = np.pad(drawn, 1)
+    neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    missing = np.maximum(np.maximum.reduce(neighbours) - drawn, 0)
+    share = min(1.0, float(least * drawn.size - drawn.sum()) / max(float(missing.sum()), 1.0))
+    return np.floor(drawn + share * missing + 0.5)
+
+
+def _centre_of_mass(drawn: np.ndarray) -> tuple[float, float]:
+    """Down and across from the corner, in pixels; in halves of them, so that the sums are whole."""
+    twice = np.arange(len(drawn)) * 2 + 1
+    mass = 2 * float(drawn.sum())
+    return float((drawn.sum(1) * twice).sum()) / mass, float((drawn.sum(0) * twice).sum()) / mass
+
+
+def _place(image: np.ndarray, drawn: np.ndarray, centre: tuple[float, float] | None) -> None:
+    """Write what is drawn into an image: its middle in the image's, or `centre` as near to that as whole pixels allow.
+
+    As in the program that made MNIST, half a pixel goes down and to the right (Yadav and Bottou, Cold case: the lost
+    MNIST digits, 2019, and their code).
+    """
+    places = []
+    for axis in (0, 1):
+        room = image.shape[axis] - drawn.shape[axis]
+        wanted = room // 2 if centre is None else int(np.floor(image.shape[axis] / 2 + 1 - centre[axis]))
+        places.append(min(max(wanted, 0), room))
+    top, left = places
+    image[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn

@@ -1,0 +1,106 @@
+"""What `softmax predict` prints and draws."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.prediction import pictures
+from softmax_regression.prediction.classifier import Answer, Classifier
+
+STANDARD_INPUT = "-"
+MOST_DRAWN = 20
+"""Pictures in what `--show` draws."""
+Writer = Callable[[str, Answer], None]
+
+
+def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: str | None) -> int:
+    """Print an answer for each picture as soon as it is there, as `text`, `json` or `csv`; draw the first ones.
+
+    Returns how many could not be read; why is told for each. Raises UserError where there is no picture at all.
+    """
+    files = list(find(names))
+    if not files:
+        raise UserError(f"{names[0]}: no pictures in it; their names end with {', '.join(sorted(pictures.SUFFIXES))}")
+    write = WRITERS[form](classifier, max(map(len, files)))
+    drawn: list[tuple[str, np.ndarray, Answer]] = []
+    failed = 0
+    for name in _with_progress(files):
+        try:
+            picture = pictures.read(sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name))
+            answer = classifier.answer(picture)
+        except (UserError, OSError) as error:
+            failed += 1
+            print(f"{name}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            continue
+        write(name, answer)
+        if drawing and len(drawn) < MOST_DRAWN:
+            drawn.append((name, picture.grey, answer))
+    if drawing and drawn:
+        _draw(drawn, Path(drawing))
+    return failed
+
+
+def find(names: Iterable[str]) -> Iterator[str]:
+    """Names as they are, and of folders the pictures in them, in the order of their paths, hidden ones left out."""
+    for name in names:
+        if name != STANDARD_INPUT and (folder := Path(name)).is_dir():
+            inside = (path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
+            yield from sorted(str(path) for path in inside if not path.name.startswith("."))
+        else:
+            yield name
+
+
+def _with_progress(files: Sequence[str]) -> Iterable[str]:
+    """With a bar where the answers go elsewhere; on the same terminal they are the progress."""
+    if len(files) == 1 or sys.stdout.isatty() or not sys.stderr.isatty():
+        return files
+    from tqdm import tqdm
+
+    return tqdm(files, unit=" pictures", ncols=80)
+
+
+def _text(_: Classifier, width: int) -> Writer:
+    def write(name: str, answer: Answer) -> None:
+        (best, probability), *others = answer.ranked
+        rest = "".join(f"  then {runner_up} {share:.3f}" for runner_up, share in others[:1])
+        unsure = "  unsure" if answer.is_unsure else ""
+        print(f"{name:{width}}  {best}  {probability:.3f}{rest}{unsure}", flush=True)
+
+    return write
+
+
+def _json(_: Classifier, __: int) -> Writer:
+    def write(name: str, answer: Answer) -> None:
+        print(json.dumps({"file": name, **answer.as_json()}, ensure_ascii=False), flush=True)
+
+    return write
+
+
+def _csv(classifier: Classifier, _: int) -> Writer:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["file", "class", "probability", *(f"p({name})" for name in classifier.origin.classes)])
+
+    def write(name: str, answer: Answer) -> None:
+        best, probability = answer.ranked[0]
+        table.writerow([name, best, probability, *answer.probabilities.tolist()])
+
+    return write
+
+
+WRITERS: dict[str, Callable[[Classifier, int], Writer]] = {"text": _text, "json": _json, "csv": _csv}
+
+
+def _draw(drawn: Sequence[tuple[str, np.ndarray, Answer]], path: Path) -> None:
+    from softmax_regression.results import figures  # here: matplotlib takes longer than all the rest
+
+    names, greys, answers = zip(*drawn, strict=True)
+    said = [f"{answer.ranked[0][0]}  {answer.ranked[0][1]:.2f}" for answer in answers]
+    prepared = [answer.prepared for answer in answers]
+    titles = [Path(name).name for name in names]
+    figure = figures.seen(greys, titles, [each.box for each in prepared], [each.image for each in prepared], said)
+    figures.save(figure, path)

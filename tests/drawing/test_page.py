@@ -1,0 +1,292 @@
+"""The drawing page in a browser, and its arithmetic beside the pipeline's."""
+
+import base64
+import io
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browsers import chromium, needs_browser
+from clone import ROOT
+from drawings import KINDS, redraw
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.data.images import Preparation
+from softmax_regression.data.weights import Origin
+from softmax_regression.drawing.page import render
+from softmax_regression.prediction import pictures
+from softmax_regression.prediction.classifier import Classifier
+from softmax_regression.prediction.preparation import prepare
+from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
+from softmax_regression.training.loop import fit
+from softmax_regression.training.recipe import Recipe
+
+pytestmark = needs_browser
+
+TABLE = """([rows, columns, values]) =>
+    new Table(rows, columns, Float64Array.from(atob(values), letter => letter.charCodeAt(0)))"""
+SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]]
+SIZES = {"wide": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    """Knows the bundled digits, enlarged to MNIST's size and prepared as MNIST."""
+    train, _ = bundled_digits()
+    how, random = PREPARATIONS["mnist"], np.random.default_rng(0)
+    large = [np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)) for image in train.images]
+    images = np.stack([prepare(redraw(np.pad(image, 32), "plain", random), (28, 28), how).image for image in large])
+    known = type(train)(images, train.labels, train.classes, "digits </script>", train.source, how)
+    model = fit(known, Recipe(lr=0.5))
+    weight, bias = (tensor.float().numpy() for tensor in (model.weight, model.bias))
+    return Classifier(weight.astype(np.float64), bias.astype(np.float64), Origin.of(known, "0" * 32))
+
+
+@pytest.fixture(scope="module")
+def file(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "draw.html"
+    path.write_text(render(classifier.weight, classifier.bias, classifier.origin, 0.75), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=SIZES)
+def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    width, height = SIZES[request.param]
+    touch = request.param == "phone"
+    with browser.new_context(viewport={"width": width, "height": height}, has_touch=touch, is_mobile=touch) as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext, file: Path) -> Iterator[Page]:
+    """The page, opened from its file; it must neither fail nor ask for anything else."""
+    with context.new_page() as page:
+        failures: list[object] = []
+        page.on("pageerror", lambda error: failures.append(error))
+        page.on("console", lambda message: failures.append(message.text))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(file.as_uri())
+        yield page
+        assert not failures
+        assert {url.partition(":")[0] for url in asked} <= {"file", "blob"} and asked[0] == file.as_uri()
+
+
+@pytest.fixture(scope="module")
+def wide(browser: Browser, file: Path) -> Iterator[Page]:
+    with browser.new_page() as page:
+        page.goto(file.as_uri())
+        yield page
+
+
+def table(grey: np.ndarray) -> str:
+    return f"({TABLE})({json.dumps([*grey.shape, base64.b64encode(grey.tobytes()).decode()])})"
+
+
+def draw(page: Page, lines: Sequence[Sequence[tuple[float, float]]]) -> None:
+    box = page.locator("#drawing").bounding_box()
+    assert box
+    for line in lines:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in line]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=8)
+        page.mouse.up()
+
+
+def noise(random: np.random.Generator) -> np.ndarray:
+    return random.integers(0, 256, random.integers(1, 60, 2), dtype=np.uint8)
+
+
+def test_prepared_images_are_those_of_the_pipeline_to_the_pixel(wide: Page) -> None:
+    random = np.random.default_rng(1)
+    _, test = bundled_digits()
+    digits = [np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BICUBIC)) for image in test.images]
+    drawn = [redraw(image, kind, random) for image, kind in zip(digits[:28], itertools.cycle(KINDS), strict=False)]
+    odd = [noise(random) for _ in range(60)]
+    empty = np.full((30, 20), 77, np.uint8)
+    for how, size in (*((how, (28, 28)) for how in PREPARATIONS.values() if how.box > 8), (Preparation(), (9, 13))):
+        for grey in (*drawn, *odd, empty):
+            found = wide.evaluate(
+                f"""() => {{
+                    const found = prepare({table(grey)}, {json.dumps(size)}, {json.dumps(vars(how))});
+                    return found && {{ ...found, image: [...found.image.values] }};
+                }}"""
+            )
+            try:
+                expected = prepare(grey, size, how)
+            except UserError:
+                assert found is None
+                continue
+            assert found["image"] == expected.image.ravel().tolist(), (grey.shape, how)
+            assert tuple(found["box"]) == expected.box
+            for name in ("inverted", "levelled", "thickened"):
+                assert found[name] == getattr(expected, name)
+
+
+def test_grey_levels_are_those_of_the_pipeline(wide: Page) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    pixels[:4, :, 3], pixels[4:8, :, 3] = 255, 0
+    png = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(png, "PNG")
+    values = wide.evaluate(
+        """([width, height, values]) => [...greyLevels(
+            { width, height, data: Uint8ClampedArray.from(atob(values), letter => letter.charCodeAt(0)) }).values]""",
+        [30, 20, base64.b64encode(pixels.tobytes()).decode()],
+    )
+    assert values == pictures.read(png.getvalue()).grey.ravel().tolist()
+
+
+def test_probabilities_are_those_of_the_pipeline_for_a_thousand_images(wide: Page, classifier: Classifier) -> None:
+    train, _ = bundled_digits()
+    images = np.stack([np.kron(image, np.ones((3, 3), np.uint8)) for image in train.images[:1000]])
+    images = np.pad(images, [(0, 0), (2, 2), (2, 2)])
+    found = wide.evaluate(
+        """([count, values]) => {
+            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0));
+            return Array.from({ length: count }, (_, i) => probabilities(pixels.subarray(i * 784, (i + 1) * 784)));
+        }""",
+        [len(images), base64.b64encode(images.tobytes()).decode()],
+    )
+    np.testing.assert_allclose(found, classifier.probabilities(images), rtol=0, atol=1e-12)
+
+
+def test_one_draws_a_digit_and_reads_what_it_is(page: Page) -> None:
+    assert page.locator("#result").inner_text() == "Nothing drawn yet."
+    draw(page, SEVEN)
+    shares = [float(text.removesuffix(" %")) for text in page.locator(".share").all_inner_texts()]
+    assert sum(shares) == pytest.approx(100, abs=0.6)
+    assert int(np.argmax(shares)) == 7
+    assert "7" in page.locator("#result").inner_text()
+    assert page.get_by_role("status").inner_text() == page.locator("#result").inner_text()
+    keep_screenshot(page)
+    page.keyboard.press("Escape")
+    assert page.locator("#result").inner_text() == "Nothing drawn yet."
+
+
+def test_a_finger_draws_as_a_mouse_does(browser: Browser, file: Path) -> None:
+    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}) as context:
+        page = context.new_page()
+        page.goto(file.as_uri())
+        box = page.locator("#drawing").bounding_box()
+        assert box
+        devtools = context.new_cdp_session(page)
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
+        steps = [np.linspace(*ends, 10) for ends in itertools.pairwise(points)]
+        for kind, (x, y) in [("touchStart", points[0]), *(("touchMove", point) for part in steps for point in part)]:
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": float(x), "y": float(y)}]})
+        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.locator("#result", has_text="7 (").wait_for()
+        assert page.evaluate("scrollY") == 0
+
+
+def test_a_chosen_class_shows_what_each_pixel_says(page: Page, classifier: Classifier) -> None:
+    draw(page, SEVEN)
+    page.get_by_role("button", name="1:").click()
+    assert page.locator("#about").inner_text() == "for and against 1"
+    image = np.array(page.evaluate("[...seen.image.values]"))
+    said = np.array(page.evaluate("contributions(1)"))
+    assert said.sum() + classifier.bias[1] == pytest.approx(classifier.weight[1] @ image / 255 + classifier.bias[1])
+    colours = np.array(page.evaluate(f"[...document.getElementById('said').getContext('2d').{WHOLE}]")).reshape(-1, 4)
+    reddest, bluest = colours[said.argmax()], colours[said.argmin()]
+    assert reddest[0] > reddest[2] and bluest[2] > bluest[0]
+    assert (colours[said == 0] == 255).all()
+
+
+WHOLE = "getImageData(0, 0, 28, 28).data"
+
+
+@pytest.mark.parametrize("way", ["choose", "drop", "paste"])
+def test_a_picture_instead_of_a_drawing(page: Page, classifier: Classifier, way: str, tmp_path: Path) -> None:
+    _, test = bundled_digits()
+    digit = np.asarray(Image.fromarray(test.images[0]).resize((64, 64), Image.Resampling.BICUBIC))
+    picture = tmp_path / "dark on light.png"
+    Image.fromarray(255 - np.pad(digit, ((50, 10), (20, 80)))).save(picture)
+    bring(page, picture, way)
+    page.locator("#done", has_text="inverted").wait_for()
+    expected = classifier.answer(pictures.read(picture))
+    np.testing.assert_allclose(page.evaluate("seen.probabilities"), expected.probabilities, rtol=0, atol=1e-12)
+    draw(page, SEVEN)  # takes the picture away
+    assert "picture" not in page.locator("#done").inner_text()
+
+
+def bring(page: Page, path: Path, way: str) -> None:
+    if way == "choose":
+        page.get_by_label("Choose a picture").set_input_files(path)
+        return
+    page.evaluate(
+        """([way, name, content]) => {
+            const files = new DataTransfer();
+            files.items.add(new File([Uint8Array.from(atob(content), letter => letter.charCodeAt(0))], name));
+            const event = way === "drop" ? new DragEvent("drop", { dataTransfer: files, cancelable: true })
+                : new ClipboardEvent("paste", { clipboardData: files });
+            document.dispatchEvent(event);
+        }""",
+        [way, path.name, base64.b64encode(path.read_bytes()).decode()],
+    )
+
+
+def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    bring(page, tmp_path / "notes.txt", "choose")
+    page.get_by_role("status").get_by_text("notes.txt is no picture that this browser can read.").wait_for()
+    Image.new("L", (50, 50), 200).save(tmp_path / "empty.png")
+    bring(page, tmp_path / "empty.png", "choose")
+    page.get_by_role("status").get_by_text("Nothing is drawn on that picture.").wait_for()
+
+
+def test_all_can_be_reached_by_keyboard_and_every_part_has_a_name(page: Page) -> None:
+    reached = set()
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label')"))
+    assert {"clear", "file", *(f"{digit}: no answer yet" for digit in range(10))} <= reached
+    for canvas in page.locator("canvas").all():
+        assert canvas.get_attribute("aria-label")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_letters_stand_out_from_what_is_behind_them(page: Page) -> None:
+    draw(page, SEVEN)
+    for element in page.locator("h1, p:not(.hidden), button, label, figcaption span, footer, .share").all():
+        front, behind = (np.array(colour[:3]) for colour in element.evaluate(COLOURS))
+        assert contrast(front, behind) >= 4.5, element.inner_text()
+
+
+COLOURS = """(element) => {
+    const numbers = text => text.match(/[\\d.]+/g).map(Number);
+    let ground = element;
+    while (ground && numbers(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+    return [numbers(getComputedStyle(element).color), numbers(getComputedStyle(ground).backgroundColor)];
+}"""
+
+
+def contrast(*colours: Any) -> float:
+    """Contrast ratio by WCAG 2.1; 4.5 is what its level AA asks for."""
+    shares = [colour / 255 for colour in colours]
+    linear = [np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) for share in shares]
+    low, high = sorted(float(light @ (0.2126, 0.7152, 0.0722)) for light in linear)
+    return (high + 0.05) / (low + 0.05)
+
+
+def keep_screenshot(page: Page) -> None:
+    """Save a picture for the README, in the folder that README_SCREENSHOTS names."""
+    if folder := os.environ.get("README_SCREENSHOTS"):
+        (name,) = (
+            name for name, (width, _) in SIZES.items() if page.viewport_size and page.viewport_size["width"] == width
+        )
+        page.screenshot(path=ROOT / folder / f"draw-{name}.png", full_page=True)

@@ -1,0 +1,125 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.prediction import pictures
+
+RAMP = np.arange(200, dtype=np.uint8).reshape(10, 20)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **settings: Any) -> bytes:
+    content = io.BytesIO()
+    image.save(content, form, **settings)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("form", pictures.FORMATS)
+def test_each_format_gives_the_levels_that_were_saved(form: str) -> None:
+    settings: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100}}
+    picture = pictures.read(encoded(Image.fromarray(RAMP), form, **settings.get(form, {})))
+    assert picture.grey.dtype == np.uint8 and picture.notes == ()
+    np.testing.assert_allclose(picture.grey.astype(int), RAMP, atol=2 if form == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "CMYK", "1", "LA", "RGBA"])
+def test_colours_become_grey(mode: str) -> None:
+    white = Image.new("L", (6, 4), 255).convert(mode)
+    form = "TIFF" if mode == "CMYK" else "PNG"
+    assert (pictures.read(encoded(white, form)).grey == 255).all()
+
+
+def test_red_green_and_blue_are_as_bright_as_they_look() -> None:
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    assert pictures.read(encoded(Image.fromarray(colours))).grey.tolist() == [[76, 150, 29]]  # ITU-R BT.601
+
+
+def test_transparency_is_put_on_white() -> None:
+    black = np.zeros((1, 3, 4), np.uint8)
+    black[0, :, 3] = 0, 100, 255
+    picture = pictures.read(encoded(Image.fromarray(black)))
+    assert picture.grey.tolist() == [[255, 155, 0]]
+    assert picture.notes == ("transparency put on white",)
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([0, 0, 0, 10, 10, 10])
+    assert pictures.read(encoded(palette, transparency=0)).grey.tolist() == [[255, 10]]
+
+
+def test_a_picture_is_turned_as_the_camera_was_held() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = pictures.read(encoded(Image.fromarray(RAMP), exif=exif))
+    np.testing.assert_array_equal(picture.grey, np.rot90(RAMP, -1))
+    assert picture.notes == ("turned as the camera was held",)
+
+
+def test_of_several_frames_the_first_is_taken_and_that_is_said() -> None:
+    frames = [Image.fromarray(np.full((4, 4), level, np.uint8)) for level in (10, 200)]
+    picture = pictures.read(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert (picture.grey == 10).all() and picture.notes == ("the first of several frames",)
+
+
+def test_levels_of_16_bits_keep_their_place_in_the_range() -> None:
+    deep = np.array([[0, 257, 32896, 65535]], np.uint16)
+    assert pictures.read(encoded(Image.fromarray(deep))).grey.tolist() == [[0, 1, 128, 255]]
+    floats = Image.fromarray(np.array([[-1.0, 0.0, 1.0]], np.float32))
+    assert pictures.read(encoded(floats, "TIFF")).grey.tolist() == [[0, 128, 255]]
+
+
+def test_a_large_photo_is_reduced_while_it_is_decoded() -> None:
+    photo = Image.new("RGB", (6000, 4000), (200, 200, 200))
+    assert pictures.read(encoded(photo, "JPEG")).grey.shape == (2000, 3000)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A sound PNG header that promises more pixels than there are."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"no picture", "no picture that can be read: PNG, JPEG, GIF, WEBP, TIFF, BMP can"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no picture that can be read"),
+        (bomb(30_000, 30_000), "far too many pixels, must be 50,000,000 at most"),
+        (bomb(10_000, 9_000), "10,000×9,000 pixels, must be 50,000,000 at most"),
+        (bomb(100, 100), "damaged: "),
+        (encoded(Image.fromarray(RAMP))[:-30], "damaged: "),
+        (bytes(pictures.MOST_BYTES + 1), "33,554,433 bytes, must be 33,554,432 at most"),
+    ],
+)
+def test_what_is_no_sound_picture_is_refused_in_a_sentence(content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "file.png").write_bytes(content)
+    for source in (content, tmp_path / "file.png"):
+        with pytest.raises(UserError) as refused:
+            pictures.read(source)
+        assert str(refused.value).startswith(reason) and "\n" not in str(refused.value)
+
+
+SOUND = [encoded(Image.fromarray(RAMP), form) for form in pictures.FORMATS]
+
+
+@given(st.sampled_from(SOUND), st.integers(0, 400), st.integers(0, 20), st.binary(max_size=20))
+def test_any_damage_is_refused_or_leaves_a_picture(content: bytes, place: int, cut: int, new: bytes) -> None:
+    try:
+        picture = pictures.read(content[:place] + new + content[place + cut :])
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert picture.grey.dtype == np.uint8 and picture.grey.ndim == 2
