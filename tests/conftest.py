@@ -14,9 +14,16 @@ import numpy as np
 import pytest
 from clone import ROOT, Clone
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from softmax_regression.data.images import ImageSet
+from softmax_regression.data.weights import Origin
+from softmax_regression.prediction.classifier import Classifier
+from softmax_regression.prediction.preparation import prepare
 from softmax_regression.sources import datasets
+from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
+from softmax_regression.training.loop import fit
+from softmax_regression.training.recipe import Recipe
 
 # The same inputs each time, and no timing, as the machine may be busy. Others, and more of them, with their counts:
 # pytest --hypothesis-profile=thorough --hypothesis-show-statistics
@@ -32,6 +39,24 @@ def small() -> ImageSet:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (23, 3, 2), dtype=np.uint8)
     return ImageSet(images, generator.integers(0, 3, 23), ("red", "green", "blue"), "small", {"made-up": "sha256:0"})
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that knows the bundled digits, enlarged and prepared as MNIST's are; its name is hostile to a page."""
+    train, _ = bundled_digits()
+    how = PREPARATIONS["mnist"]
+    large = [np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)) for image in train.images]
+    images = np.stack([prepare(np.pad(image, 32), (28, 28), how).image for image in large])
+    known = ImageSet(images, train.labels, train.classes, "digits </script>", train.source, how)
+    path = tmp_path_factory.mktemp("model") / "softmax.safetensors"
+    fit(known, Recipe(lr=0.5)).save(path, Origin.of(known, "0" * 32))
+    return path
+
+
+@pytest.fixture(scope="session")
+def classifier(model_file: Path) -> Classifier:
+    return Classifier.load(model_file)
 
 
 @pytest.fixture

@@ -19,14 +19,11 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import Preparation
-from softmax_regression.data.weights import Origin
 from softmax_regression.drawing.page import render
 from softmax_regression.prediction import pictures
 from softmax_regression.prediction.classifier import Classifier
 from softmax_regression.prediction.preparation import prepare
 from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
-from softmax_regression.training.loop import fit
-from softmax_regression.training.recipe import Recipe
 
 pytestmark = needs_browser
 
@@ -40,19 +37,6 @@ SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    """Knows the bundled digits, enlarged to MNIST's size and prepared as MNIST."""
-    train, _ = bundled_digits()
-    how, random = PREPARATIONS["mnist"], np.random.default_rng(0)
-    large = [np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC)) for image in train.images]
-    images = np.stack([prepare(redraw(np.pad(image, 32), "plain", random), (28, 28), how).image for image in large])
-    known = type(train)(images, train.labels, train.classes, "digits </script>", train.source, how)
-    model = fit(known, Recipe(lr=0.5))
-    weight, bias = (tensor.float().numpy() for tensor in (model.weight, model.bias))
-    return Classifier(weight.astype(np.float64), bias.astype(np.float64), Origin.of(known, "0" * 32))
 
 
 @pytest.fixture(scope="module")

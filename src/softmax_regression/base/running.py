@@ -30,7 +30,7 @@ def run(main: Callable[[], None], takes_arguments: bool = False) -> None:
     if SHELL in os.environ and STARTED_BY not in os.environ and (dvc := _find_dvc(int(os.environ[SHELL]))):
         os.environ[STARTED_BY] = str(dvc)
     if STARTED_BY in os.environ:
-        threading.Thread(target=_end_without, args=[int(os.environ[STARTED_BY])], daemon=True).start()
+        end_without(int(os.environ[STARTED_BY]))
     try:
         main()
     except UserError as error:
@@ -40,6 +40,21 @@ def run(main: Callable[[], None], takes_arguments: bool = False) -> None:
         _exit(2, f"error: {one_line(reason)}")
     except KeyboardInterrupt:
         _exit(130, "interrupted")
+
+
+def end_without(pid: int) -> None:
+    """Have this process end, as a kill does, once the process that it was started by has died.
+
+    Nobody would record what it writes then, and it could write over what the next `dvc repro` makes.
+    """
+    starter_lives = lives(pid)
+
+    def watch() -> None:
+        while starter_lives():
+            time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def lives(pid: int) -> Callable[[], bool]:
@@ -94,14 +109,3 @@ def _find_dvc(shell: int) -> int | None:
         return shell
     except psutil.AccessDenied:
         return None
-
-
-def _end_without(pid: int) -> None:
-    """End this process, as a kill does, once the process that it was started by has died.
-
-    Nobody would record what it writes then, and it could write over what the next `dvc repro` makes.
-    """
-    starter_lives = lives(pid)
-    while starter_lives():
-        time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGTERM)

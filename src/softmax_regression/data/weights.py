@@ -7,10 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from softmax_regression import __version__
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet, Preparation
+
+VERSION = "0.2.0"
+"""The package's, and in each model: another one stands for a training that computes otherwise."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Origin:
     preparation: Preparation
     data: str
     """The MD5 of the file with the training images, by which dvc.lock knows it."""
-    code: str = f"softmax-regression {__version__}"
+    code: str = f"softmax-regression {VERSION}"
 
     @classmethod
     def of(cls, images: ImageSet, data: str) -> Self:

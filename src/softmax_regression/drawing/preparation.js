@@ -59,8 +59,8 @@ function prepare(grey, size, how) {
   const small = Math.max(grey.rows, grey.columns) < SMALLEST_PHOTO;
   const plain = how.shows === "object" || small || even >= PLAIN_SHARE;
   const found = plain ? evenInk(cells, paper, small ? FAINT_IN_SMALL : FAINT) : unevenInk(cells);
-  const box = found && boxAround(found.ink.map((value) => (value > found.least ? value : 0)));
-  if (!box) return null;
+  if (!found) return null;
+  const box = boxAround(found.ink.map((value) => (value > found.least ? value : 0)));
   const [top, bottom, left, right] = box;
   if (factor > 1 && Math.max(bottom - top, right - left) < ENOUGH_CELLS) {
     const [first, last, start, end] = closer(grey, factor, box);
@@ -114,7 +114,7 @@ const inkLevels = (share) => Math.floor(Math.max(share, 0) * LEVELS + 0.5);
 function evenInk(cells, paper, faint) {
   const ink = cells.map((value) => inkLevels((paper - value) / Math.max(paper, 1)));
   const darkest = most(ink.values);
-  return darkest < LEAST_CONTRAST * LEVELS ? null : { ink, least: faint * darkest };
+  return darkest <= LEAST_CONTRAST * LEVELS ? null : { ink, least: faint * darkest };
 }
 
 function unevenInk(cells) {
@@ -125,7 +125,8 @@ function unevenInk(cells) {
   const grain = steps.length ? NOISES * (STEP_TO_DEVIATION * middle(steps)) : 0;
   const usual = Math.min(middle(dimmed.values), grain);
   const ink = dimmed.map((value) => inkLevels(value - usual)), darkest = most(ink.values);
-  return darkest < LEAST_CONTRAST * LEVELS ? null : { ink, least: Math.max(FAINT * darkest, grain * LEVELS) };
+  if (darkest <= Math.max(LEAST_CONTRAST, grain) * LEVELS) return null;
+  return { ink, least: Math.max(FAINT * darkest, grain * LEVELS) };
 }
 
 function slide(cells, pick, radius) {
@@ -142,7 +143,6 @@ function slide(cells, pick, radius) {
 }
 
 function boxAround(ink) {
-  if (!most(ink.values)) return null;
   const [top, bottom] = span(ink.rowSums());
   const [left, right] = span(ink.part(top, bottom, 0, ink.columns).turned().rowSums());
   return [...span(ink.part(0, ink.rows, left, right).rowSums()), left, right];

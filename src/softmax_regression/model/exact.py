@@ -112,7 +112,12 @@ def logits(weight: Array, bias: Array, pixels: Array) -> Array:
 
     Pixels are whole numbers 0…255, float64 [N, pixels]; weight [(models,) classes, pixels], bias [(models,) classes].
     """
-    rows = product(weights_on_grid(weight), pixels.T)
+    return logits_on_grid(weights_on_grid(weight), bias, pixels)
+
+
+def logits_on_grid(weight: Array, bias: Array, pixels: Array) -> Array:
+    """As `logits`, for weights that are on their grid already: of one image that takes half the time."""
+    rows = product(weight, pixels.T)
     rows *= 1 / 255
     rows += bias[..., None]
     return rows.swapaxes(-1, -2)
@@ -137,13 +142,24 @@ def log_softmax(logits: Array) -> tuple[Array, Array]:
     Subtracting the largest logit first changes nothing in exact arithmetic and keeps exp from overflowing (Goodfellow,
     Bengio, Courville, Deep Learning, 4.1).
     """
-    shifted = logits - _library(logits).amax(logits, axis=-1, keepdims=True)
-    # Exponentials are 1 at most, and so many bits leave room for the sum of as many as there are classes.
-    exponentials = to_grid(exp(shifted), 2.0 ** -(BITS - 2 - (logits.shape[-1] - 1).bit_length()))
-    total = exponentials.sum(-1)[..., None]
+    shifted, exponentials, total = _exponentials(logits)
     shifted -= log(total)
     exponentials /= total
     return shifted, exponentials
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """The second of what `log_softmax` gives, without computing the first."""
+    _, exponentials, total = _exponentials(logits)
+    exponentials /= total
+    return exponentials
+
+
+def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
+    shifted = logits - _library(logits).amax(logits, axis=-1, keepdims=True)
+    # Exponentials are 1 at most, and so many bits leave room for the sum of as many as there are classes.
+    exponentials = to_grid(exp(shifted), 2.0 ** -(BITS - 2 - (logits.shape[-1] - 1).bit_length()))
+    return shifted, exponentials, exponentials.sum(-1)[..., None]
 
 
 def predict(
@@ -153,10 +169,10 @@ def predict(
 
     The most probable class int64 [N], its probability float64 [N], and the cost in nats float64 [N].
     """
-    weight, bias, parts = weight.astype(np.float64), bias.astype(np.float64), []
+    weight, bias, parts = weights_on_grid(weight.astype(np.float64)), bias.astype(np.float64), []
     for start in range(0, len(images), CHUNK_IMAGES):
         rows, classes = images[start : start + CHUNK_IMAGES], labels[start : start + CHUNK_IMAGES]
-        log_p, p = log_softmax(logits(weight, bias, rows.astype(np.float64)))
+        log_p, p = log_softmax(logits_on_grid(weight, bias, rows.astype(np.float64)))
         parts.append((p.argmax(-1), p.max(-1), -log_p[np.arange(len(rows)), classes]))
     predicted, probability, costs = map(np.concatenate, zip(*parts, strict=True))
     return predicted, probability, costs

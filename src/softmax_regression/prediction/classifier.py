@@ -1,5 +1,6 @@
 """A trained model that answers what a picture shows."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,8 +27,8 @@ class Answer:
     @property
     def ranked(self) -> list[tuple[str, float]]:
         """Classes with their probabilities, the most probable first."""
-        order = np.argsort(-self.probabilities, kind="stable")
-        return [(self.classes[index], float(self.probabilities[index])) for index in order]
+        shares = zip(self.classes, self.probabilities.tolist(), strict=True)
+        return sorted(shares, key=lambda share: share[1], reverse=True)
 
     @property
     def is_unsure(self) -> bool:
@@ -71,10 +72,14 @@ class Classifier:
         weight, bias, origin = weights.read_whole(path)
         return cls(weight.astype(np.float64), bias.astype(np.float64), origin)
 
+    @functools.cached_property
+    def _on_grid(self) -> np.ndarray:
+        return exact.weights_on_grid(self.weight)
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each class, float64 [N, classes], for uint8 images [N, height, width] or their rows."""
         rows = images.reshape(len(images), -1).astype(np.float64)
-        return exact.log_softmax(exact.logits(self.weight, self.bias, rows))[1]
+        return exact.softmax(exact.logits_on_grid(self._on_grid, self.bias, rows))
 
     def answer(self, picture: Picture) -> Answer:
         """What a picture shows; raises UserError where nothing is drawn on it."""

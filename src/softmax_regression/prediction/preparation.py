@@ -4,6 +4,8 @@ drawing/preparation.js does the same in a browser, to the bit. So what is summed
 means are middle values found by sorting, and the rest is done element by element.
 """
 
+import functools
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,7 +127,7 @@ def _middle(values: np.ndarray) -> float:
 def _even_ink(cells: np.ndarray, paper: float, faint: float) -> tuple[np.ndarray, float]:
     """Ink in whole levels on paper that is equally bright everywhere, and the least that counts."""
     ink = _to_levels((paper - cells) / max(paper, 1.0))
-    return ink, faint * _most(ink)
+    return ink, faint * _darkest(ink, LEAST_CONTRAST * LEVELS)
 
 
 def _uneven_ink(cells: np.ndarray) -> tuple[np.ndarray, float]:
@@ -137,18 +139,18 @@ def _uneven_ink(cells: np.ndarray) -> tuple[np.ndarray, float]:
     steps = np.abs(dimmed[:, 1:] - dimmed[:, :-1])
     grain = NOISES * (STEP_TO_DEVIATION * _middle(steps)) if steps.size else 0.0
     ink = _to_levels(dimmed - min(_middle(dimmed), grain))  # the largest cells nearby are lighter than the paper
-    return ink, max(FAINT * _most(ink), grain * LEVELS)
+    return ink, max(FAINT * _darkest(ink, max(LEAST_CONTRAST, grain) * LEVELS), grain * LEVELS)
 
 
 def _to_levels(share: np.ndarray) -> np.ndarray:
     return np.floor(np.maximum(share, 0) * LEVELS + 0.5)
 
 
-def _most(ink: np.ndarray) -> float:
-    most = float(ink.max())
-    if most < LEAST_CONTRAST * LEVELS:
+def _darkest(ink: np.ndarray, least: float) -> float:
+    darkest = float(ink.max())
+    if darkest <= least:
         raise UserError("nothing is drawn on it")
-    return most
+    return darkest
 
 
 def _slide(cells: np.ndarray, pick: np.ufunc, radius: int) -> np.ndarray:
@@ -171,8 +173,6 @@ def _slide(cells: np.ndarray, pick: np.ufunc, radius: int) -> np.ndarray:
 
 def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
     """Top, bottom, left, right of the ink, without strays; the second and the fourth outside."""
-    if not ink.any():
-        raise UserError("nothing is drawn on it")
     top, bottom = _span(ink.sum(1))
     left, right = _span(ink[top:bottom].sum(0))
     return *_span(ink[:, left:right].sum(1)), left, right
@@ -180,12 +180,14 @@ def _box(ink: np.ndarray) -> tuple[int, int, int, int]:
 
 def _span(ink: np.ndarray) -> tuple[int, int]:
     """Where the lines begin and end that have ink: from those with 1 % of it outside on to the next empty one."""
-    seen, whole = np.cumsum(ink), float(ink.sum())
-    first = int(np.argmax(seen > STRAY * whole))
-    last = len(ink) - 1 - int(np.argmax(np.cumsum(ink[::-1]) > STRAY * whole))
-    while first > 0 and ink[first - 1] > 0:
+    lines = ink.tolist()
+    stray = STRAY * sum(lines)
+    first = next(at for at, seen in enumerate(itertools.accumulate(lines)) if seen > stray)
+    last = next(at for at, seen in enumerate(itertools.accumulate(reversed(lines))) if seen > stray)
+    last = len(lines) - 1 - last
+    while first > 0 and lines[first - 1] > 0:
         first -= 1
-    while last < len(ink) - 1 and ink[last + 1] > 0:
+    while last < len(lines) - 1 and lines[last + 1] > 0:
         last += 1
     return first, last + 1
 
@@ -203,7 +205,9 @@ def _square(drawn: np.ndarray) -> np.ndarray:
     rows, columns = drawn.shape
     side = max(rows, columns)
     above, before = (side - rows) // 2, (side - columns) // 2
-    return np.pad(drawn, [(above, side - rows - above), (before, side - columns - before)])
+    square = np.zeros((side, side))  # np.pad takes ten times as long
+    square[above : above + rows, before : before + columns] = drawn
+    return square
 
 
 def _fitting(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
@@ -220,6 +224,7 @@ def _scale(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return down @ cells @ across.T
 
 
+@functools.lru_cache(maxsize=1024)
 def _overlaps(length: int, count: int) -> np.ndarray:
     """How far `count` equal pixels overlap `length` equal cells, in parts of both: float64 [count, length]."""
     cell, pixel = np.arange(length) * count, np.arange(count)[:, None] * length
@@ -234,7 +239,8 @@ def _levels(drawn: np.ndarray) -> np.ndarray:
 
 def _thicken(drawn: np.ndarray, least: int) -> np.ndarray:
     """Each pixel brought nearer to the darkest of its four neighbours, all by one share, until the mean is `least`."""
-    around = np.pad(drawn, 1)
+    around = np.zeros((len(drawn) + 2, len(drawn) + 2))
+    around[1:-1, 1:-1] = drawn
     neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
     missing = np.maximum(np.maximum.reduce(neighbours) - drawn, 0)
     share = min(1.0, float(least * drawn.size - drawn.sum()) / max(float(missing.sum()), 1.0))
@@ -243,9 +249,10 @@ def _thicken(drawn: np.ndarray, least: int) -> np.ndarray:
 
 def _centre_of_mass(drawn: np.ndarray) -> tuple[float, float]:
     """Down and across from the corner, in pixels; in halves of them, so that the sums are whole."""
-    twice = np.arange(len(drawn)) * 2 + 1
-    mass = 2 * float(drawn.sum())
-    return float((drawn.sum(1) * twice).sum()) / mass, float((drawn.sum(0) * twice).sum()) / mass
+    twice = np.arange(1.0, 2 * len(drawn), 2)
+    rows, columns = drawn.sum(1), drawn.sum(0)
+    mass = 2 * float(rows.sum())
+    return float(rows @ twice) / mass, float(columns @ twice) / mass
 
 
 def _place(image: np.ndarray, drawn: np.ndarray, centre: tuple[float, float] | None) -> None:

@@ -56,9 +56,21 @@ def predict(files: tuple[str, ...], model: str | None, form: str | None, show: s
     """Tell what pictures show: PNG, JPEG, GIF, WebP, TIFF or BMP; FILES may be folders, and - is standard input."""
     from softmax_regression.tools import models, predicting
 
-    failed = predicting.predict(files, models.find(model).load(), form or "text", show)
-    if failed:
-        raise UserError(f"{failed} of the pictures could not be read")
+    predicting.predict(files, models.find(model).load(), form or "text", show)
+
+
+@softmax.command()
+@click.option("--model", help="A file, models:/softmax-regression@champion, or a revision; else the project's own.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at: 0.0.0.0 is all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free one.")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), help="As many as there are processors, 4 at most, unless given."
+)
+def serve(model: str | None, host: str, port: int, processes: int | None) -> None:
+    """Answer what pictures show over HTTP, with a page to draw on; a new model is taken over as it comes."""
+    from softmax_regression.tools import web
+
+    web.serve(model, host, port, processes or min(4, os.cpu_count() or 1))
 
 
 @softmax.command()

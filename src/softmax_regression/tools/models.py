@@ -65,7 +65,7 @@ def _in_registry(address: str) -> Source:
 
     def version() -> str:
         try:
-            return registry.find_version(client, address).version
+            return str(registry.find_version(client, address).version)
         except MlflowException as error:
             raise UserError(f"{address}: {one_line(error, 200)}") from None
 

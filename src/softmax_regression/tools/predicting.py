@@ -13,19 +13,21 @@ from softmax_regression.prediction import pictures
 from softmax_regression.prediction.classifier import Answer, Classifier
 
 STANDARD_INPUT = "-"
+ENDINGS = ", ".join(sorted(pictures.SUFFIXES))
 MOST_DRAWN = 20
 """Pictures in what `--show` draws."""
 Writer = Callable[[str, Answer], None]
 
 
-def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: str | None) -> int:
+def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: str | None) -> None:
     """Print an answer for each picture as soon as it is there, as `text`, `json` or `csv`; draw the first ones.
 
-    Returns how many could not be read; why is told for each. Raises UserError where there is no picture at all.
+    Why there is none for a picture is told beside. Raises UserError at the end where that was so, and where there is no
+    picture at all.
     """
     files = list(find(names))
     if not files:
-        raise UserError(f"{names[0]}: no pictures in it; their names end with {', '.join(sorted(pictures.SUFFIXES))}")
+        raise UserError(f"{names[0]}: no pictures in it; their names end with {ENDINGS}")
     write = WRITERS[form](classifier, max(map(len, files)))
     drawn: list[tuple[str, np.ndarray, Answer]] = []
     failed = 0
@@ -42,7 +44,8 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
             drawn.append((name, picture.grey, answer))
     if drawing and drawn:
         _draw(drawn, Path(drawing))
-    return failed
+    if failed:
+        raise UserError(f"{failed} of {len(files)} pictures could not be answered")
 
 
 def find(names: Iterable[str]) -> Iterator[str]:

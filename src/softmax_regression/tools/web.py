@@ -1,0 +1,394 @@
+"""The model behind HTTP: pictures in, answers out, and the page to draw on."""
+
+import asyncio
+import functools
+import gc
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import anyio
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from pydantic import BaseModel, Field
+from pydantic_core import from_json, to_json
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.supervisors import Multiprocess
+
+from softmax_regression.base.errors import UserError, one_line
+from softmax_regression.base.running import end_without
+from softmax_regression.data.weights import VERSION
+from softmax_regression.drawing import page
+from softmax_regression.prediction import pictures
+from softmax_regression.prediction.classifier import Answer, Classifier
+from softmax_regression.prediction.pictures import MOST_BYTES, Picture
+from softmax_regression.results.evaluation import UNSURE
+from softmax_regression.tools import models
+from softmax_regression.tools.models import Source
+
+SECONDS_BETWEEN_LOOKS = 2.0
+"""At whether there is another model."""
+MOST_FILES = 1000
+SMALL_BODY = 2**14
+"""Bytes up to which a request is answered at once: handing it to a thread takes as long again as answering it."""
+MOST_AT_WORK = 2
+"""Larger ones worked on at once: a picture of 50 megapixels takes 0.6 GB while it is decoded."""
+LARGE_BODY, MOST_LARGE_BODIES = 2**20, 8
+"""Bytes from which on a body counts as large, and how many such are received at once."""
+MOST_DRAINED = 8 * MOST_BYTES
+"""Bytes of too large a body that are read and thrown away, so that its sender gets to see the answer."""
+SECONDS_TO_SEND = 60.0
+CLOSE = {"Connection": "close"}
+"""Whoever is still sending would otherwise be listened to for ever."""
+
+
+class PreparedModel(BaseModel):
+    """What was done to a picture, and what was taken of it: left, top, right, bottom."""
+
+    done: list[str]
+    box: list[int]
+
+
+class PredictionModel(BaseModel):
+    """What a picture shows."""
+
+    file: str
+    class_: str = Field(alias="class")
+    probability: float
+    unsure: bool
+    probabilities: dict[str, float]
+    prepared: PreparedModel
+
+
+class PredictionsModel(BaseModel):
+    """An answer for each picture, in their order."""
+
+    predictions: list[PredictionModel]
+
+
+class HealthModel(BaseModel):
+    """That the server answers, by which model, and where that came from."""
+
+    status: str
+    source: str
+    version: str
+    model: dict[str, Any]
+
+
+class RefusalModel(BaseModel):
+    """Why there is no answer, in one sentence."""
+
+    detail: str
+
+
+QUIET: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""OpenTelemetry, which nobody reads here; asking for it takes a tenth of a request."""
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": RefusalModel, "description": "The form cannot be read"},
+    408: {"model": RefusalModel, "description": f"The body did not arrive within {SECONDS_TO_SEND:.0f} s"},
+    413: {"model": RefusalModel, "description": f"The body has more than {MOST_BYTES:,} bytes"},
+    415: {"model": RefusalModel, "description": "The body is neither pictures nor JSON"},
+    422: {"model": RefusalModel, "description": "No picture, a damaged one, or nothing drawn on it"},
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": BINARY,
+            "application/octet-stream": BINARY,
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {
+                        "images": {
+                            "type": "array",
+                            "description": "Grey levels from 0, black, to 255, white: [images][rows][columns].",
+                            "items": {
+                                "type": "array",
+                                "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
+                            },
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@dataclass
+class Served:
+    """The model that answers, until its source has another one."""
+
+    version: str
+    classifier: Classifier
+    page: str
+
+    @classmethod
+    def load(cls, source: Source) -> Self:
+        """Read the model that is there; raises UserError where it is none."""
+        version, classifier = source.version(), source.load()
+        weight, bias = (array.astype(np.float32) for array in (classifier.weight, classifier.bias))
+        return cls(version, classifier, page.render(weight, bias, classifier.origin, UNSURE))
+
+
+class Metrics:
+    """What is counted, for Prometheus."""
+
+    def __init__(self) -> None:
+        own = CollectorRegistry()
+        self.answers = Counter("predictions", "Pictures by the class they show", ["class_name"], registry=own)
+        self.refusals = Counter("refused_requests", "Requests by status", ["status"], registry=own)
+        self.models = Counter("models", "Models found at the source", ["outcome"], registry=own)
+        self.seconds = Histogram("predict_seconds", "From a request to its answer", registry=own)
+        self.registry = own
+
+    def tell(self) -> bytes:
+        """The counts of all processes together, in Prometheus' format."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)
+
+
+class Route(APIRoute):
+    """Calls its function with the request and nothing else, which takes half of FastAPI's usual time."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function itself."""
+        return self.endpoint
+
+
+def create(source: Source) -> FastAPI:
+    """The application; raises UserError where there is no model."""
+    served, metrics = Served.load(source), Metrics()
+    metrics.models.labels("taken").inc()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watcher = asyncio.create_task(_follow(source, served, metrics))
+        yield
+        watcher.cancel()
+
+    app = FastAPI(title="Softmax regression", version=VERSION, lifespan=lifespan, redoc_url=None, telemetry=QUIET)
+    app.add_middleware(BodyLimit)
+    app.router.route_class = Route
+    at_work = asyncio.Semaphore(MOST_AT_WORK)
+
+    @app.exception_handler(HTTPException)
+    async def refuse(_: Request, error: HTTPException) -> JSONResponse:
+        metrics.refusals.labels(str(error.status_code)).inc()
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+    @app.post("/predict", responses={200: {"model": PredictionsModel}, **REFUSALS}, openapi_extra=BODY)
+    async def predict(request: Request) -> Response:
+        """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as grey levels."""
+        with metrics.seconds.time():
+            given = await _given(request)
+            if sum(len(each) if isinstance(each, bytes) else each.size for _, each in given) <= SMALL_BODY:
+                answers = _answer_all(served.classifier, given)
+            else:
+                async with at_work:
+                    answers = await anyio.to_thread.run_sync(_answer_all, served.classifier, given)
+        told = [{"file": name, **answer.as_json()} for (name, _), answer in zip(given, answers, strict=True)]
+        for answer in told:
+            metrics.answers.labels(answer["class"]).inc()
+        return Response(to_json({"predictions": told}), media_type="application/json")
+
+    @app.get("/", response_class=HTMLResponse)
+    async def draw(_: Request) -> HTMLResponse:
+        """The page to draw on, with the present model in it."""
+        return HTMLResponse(served.page)
+
+    @app.get("/health", responses={200: {"model": HealthModel}})
+    async def health(_: Request) -> JSONResponse:
+        """That the server answers, and by which model."""
+        origin = asdict(served.classifier.origin)
+        return JSONResponse({"status": "ok", "source": source.name, "version": served.version, "model": origin})
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def tell_metrics(_: Request) -> Response:
+        """What has been counted, in Prometheus' format."""
+        return Response(metrics.tell(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _follow(source: Source, served: Served, metrics: Metrics) -> None:
+    """Take over each new model; one that cannot be read is refused, once, and the present one stays."""
+    seen, complaint = served.version, ""
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        try:
+            version = await anyio.to_thread.run_sync(source.version)
+            if version == seen:
+                continue
+            seen = version
+            found = await anyio.to_thread.run_sync(Served.load, source)
+        except Exception as error:  # whatever is wrong there, the present model goes on answering
+            if complaint != (complaint := one_line(error)):  # not each time
+                metrics.models.labels("refused").inc()
+                _say(f"the present model stays: {complaint}")
+            continue
+        served.version, served.classifier, served.page = found.version, found.classifier, found.page
+        complaint = ""
+        metrics.models.labels("taken").inc()
+        _say(f"{source.name}: another model, version {served.version}, has taken over")
+
+
+def _answer_all(classifier: Classifier, given: Sequence[tuple[str, bytes | np.ndarray]]) -> list[Answer]:
+    """The answer for each picture; raises HTTPException that names the one for which there is none."""
+    answers = []
+    for name, content in given:
+        try:
+            picture = pictures.read(content) if isinstance(content, bytes) else Picture(content)
+            answers.append(classifier.answer(picture))
+        except UserError as error:
+            raise HTTPException(422, f"{name}: {error}") from None
+    return answers
+
+
+async def _given(request: Request) -> list[tuple[str, bytes | np.ndarray]]:
+    """The pictures of a request with their names."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [("picture", await request.body())]
+    if kind == "multipart/form-data":
+        async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
+            files = form.getlist("files")
+            if not files or not all(isinstance(file, UploadFile) for file in files):
+                raise HTTPException(422, "the form has no pictures: send them as `files`, as in curl -F files=@7.png")
+            return [(file.filename or "picture", await file.read()) for file in files if isinstance(file, UploadFile)]
+    if kind == "application/json":
+        return _from_json(await request.body())
+    raise HTTPException(415, f"{one_line(kind, 100) or 'no content type'}: send image/…, multipart/form-data or JSON")
+
+
+def _from_json(body: bytes) -> list[tuple[str, bytes | np.ndarray]]:
+    try:
+        images = from_json(body)["images"]
+        count = len(images)
+    except (ValueError, KeyError, TypeError):
+        raise HTTPException(422, 'not JSON such as {"images": [[[255, 0], [255, 255]]]}') from None
+    if not (isinstance(images, list) and 0 < count <= MOST_FILES):
+        raise HTTPException(422, f"{count:,} images, must be 1 to {MOST_FILES:,}, in a list")
+    return [(f"images[{number}]", _grey_levels(image, number)) for number, image in enumerate(images)]
+
+
+def _grey_levels(image: Any, number: int) -> np.ndarray:
+    try:
+        if not all(isinstance(row, list) for row in image):
+            raise TypeError
+        # A row's bytes, which are refused for all but whole numbers from 0 to 255: three times as fast as np.array.
+        rows = [bytes(row) for row in image]
+        grey = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+        if grey.size == 0 or {len(row) for row in rows} != {grey.shape[1]}:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise HTTPException(
+            422, f"images[{number}]: must be rows of whole numbers from 0 to 255, all equally long"
+        ) from None
+    return grey
+
+
+class BodyLimit:
+    """Refuses too large a body before it is kept, and receives few large ones at once: so memory is bounded."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.large = asyncio.Semaphore(MOST_LARGE_BODIES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, its body limited."""
+        length = dict(scope["headers"]).get(b"content-length", b"") if scope["type"] == "http" else b"0"
+        if length.isdigit() and int(length) < LARGE_BODY:
+            await self.app(scope, receive, send)
+            return
+        size, is_whole = 0, False
+
+        async def limited() -> Message:
+            nonlocal size, is_whole
+            try:
+                async with asyncio.timeout(None if is_whole else SECONDS_TO_SEND):
+                    message = await receive()
+                    if size < LARGE_BODY <= size + len(message.get("body", b"")):
+                        await stack.enter_async_context(self.large)
+                    size += len(message.get("body", b""))
+                    while size > MOST_BYTES and message.get("more_body") and size < MOST_DRAINED:
+                        message = await receive()
+                        size += len(message.get("body", b""))
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s", CLOSE) from None
+            is_whole = not message.get("more_body")
+            if size > MOST_BYTES:
+                raise HTTPException(413, f"the body is too large, must have {MOST_BYTES:,} bytes at most", CLOSE)
+            return message
+
+        async with AsyncExitStack() as stack:
+            await self.app(scope, limited, send)
+
+
+def serve(model: str | None, host: str, port: int, processes: int) -> None:
+    """Serve the model that `models.find` knows by a name, until Ctrl-C, from so many processes.
+
+    Raises UserError where there is no model, or the address is taken.
+    """
+    models.find(model).load()  # told here, once, instead of by each process
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise UserError(
+            f"{host}:{port}: {os.strerror(error.errno or 0)}; another one: softmax serve --port {port + 1}"
+        ) from None
+    # Of a socket that is given, asyncio does not see that it is TCP; without this each answer waits for 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    _say(f"Draw at {address}/, or send pictures to {address}/predict; {address}/docs describes it. Ctrl-C ends it.")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the processes count together
+        config = uvicorn.Config(
+            functools.partial(create_named, model),
+            factory=True,
+            workers=processes,
+            log_level="error",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+        )
+        Multiprocess(config, [listening]).run()
+
+
+def create_named(model: str | None) -> FastAPI:
+    """The application in a process of its own, which ends with the one that started it."""
+    end_without(os.getppid())
+    app = create(models.find(model))
+    gc.collect()
+    gc.freeze()  # what is loaded stays; looking it through for garbage again and again takes a tenth of the time
+    return app
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
