@@ -4,18 +4,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup run tutorial experiments sweep push verify test test-all trials bench lint ui track lock
+.PHONY: help setup run serve tutorial experiments sweep push verify test test-all trials bench lint ui track lock
 
 help:
 	@echo 'make run          set up, then run the pipeline: one to two minutes'
 	@echo 'make ui           look at the runs in MLflow'
+	@echo 'make serve        draw a digit in the browser, or send pictures over HTTP'
 	@echo 'make experiments  rank what was tried on this commit: dvc exp run -S lr=0.2'
 	@echo 'make sweep        try six learning rates, two at a time: two minutes'
 	@echo 'make tutorial     the article, checked: a minute'
 	@echo 'make push         share results, and what restores experiments on another machine'
 	@echo 'make track        record in MLflow what an outage has left'
 	@echo 'make test         quick tests: five to seven minutes; make test-all, all of them: 18; make lint: style and types'
-	@echo 'make bench        measure the speed: 15 minutes; make trials, interrupt it 120 times: 40'
+	@echo 'make bench        measure the speed: 20 minutes; make trials, interrupt it 120 times: 40'
 	@echo 'Beside these: softmax --help, and the commands of dvc, in .venv/bin.'
 
 setup: .venv/installed
@@ -45,6 +46,10 @@ run: verify
 	  echo 'params.yaml now says digits. Back to MNIST, once a mirror is there: git checkout . && make run'; }
 	@$(BIN)/dvc metrics show
 	@echo 'The pictures are in figures/, the model in models/. Next: make ui, or .venv/bin/dvc exp run -S lr=0.2'
+
+# The model behind HTTP, with a page to draw on, for this machine alone.
+serve: setup
+	@$(BIN)/softmax serve
 
 # The article that the project grew out of: each figure it printed beside the reproduced one.
 # Not stages: DVC would show them with the pipeline's own in `dvc dag` and `dvc status`.
@@ -97,9 +102,12 @@ ui: setup
 track: setup
 	@$(BIN)/softmax track
 
-# The project beside what people would use instead, side by side: benchmarks/results.md. About fifteen minutes and 15 GB.
+# The project beside what people would use instead, side by side: benchmarks/results.md, and the tables in docs/. Twenty
+# minutes and 15 GB; it needs wrk.
 bench: setup
 	$(BIN)/python benchmarks/measure.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/redrawn.py
+	$(BIN)/python benchmarks/serving.py
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \

@@ -1,4 +1,4 @@
-"""Pictures as people bring them, made from images whose class is known; the tests and docs/preparation.md use them."""
+"""Pictures as people bring them, made from images whose class is known, for the tests and docs/preparation.md."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,17 @@ from PIL import Image
 from scipy.ndimage import minimum_filter
 
 KINDS: Mapping[str, str] = {
-    "plain": "as it is",
-    "shifted": "scaled by 0.3 to 1 and shifted",
-    "inverted": "likewise, dark on white",
-    "paper": "likewise, on grey paper",
-    "thin": "with a thin pen",
-    "noise": "dark on grey paper with noise",
-    "shadow": "likewise, half in the shadow",
+    "plain": "the image itself, 28×28",
+    "shifted": "light on black, scaled and shifted",
+    "inverted": "dark on white",
+    "paper": "dark on grey paper",
+    "noise": "dark on grey paper, with noise",
+    "shadow": "dark on grey paper, with noise, partly in shadow",
+    "thin": "dark on white, lines half as wide",
 }
+"""All but the first are scaled, shifted, and 100 to 1,000 pixels wide."""
+SMALLEST = 28
+"""Pixels; what would be lost in fewer no preparation brings back."""
 INK, PAPER = 60, 190
 NOISE = 8.0
 """Standard deviation, in levels."""
@@ -23,11 +26,14 @@ SHADOW = 0.4
 
 
 def redraw(image: np.ndarray, kind: str, random: np.random.Generator) -> np.ndarray:
-    """A picture uint8 [rows, columns] of an image, 255 the full stroke, redrawn as `kind`, 100 to 1,000 pixels wide."""
+    """A picture uint8 [rows, columns] of an image, 255 the full stroke, redrawn as `kind`.
+
+    Scaled by 0.3 to 3, where 1 is a third of the picture and 3 fills it.
+    """
     if kind == "plain":
         return image
     side = int(random.integers(100, 1001))
-    length = max(12, round(side * random.uniform(0.3, 1.0)))
+    length = max(SMALLEST, round(side / 3 * 10 ** random.uniform(np.log10(0.3), np.log10(3))))
     drawn = np.asarray(Image.fromarray(image).resize((length, length), Image.Resampling.BICUBIC))
     if kind == "thin":
         drawn = thinned(drawn)

@@ -1,12 +1,24 @@
 """What the registered model takes, and what it answers."""
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
+from clone import Clone
+from remotes import free_port
 
+from softmax_regression.data import weights
+from softmax_regression.data.images import ImageSet
 from softmax_regression.tracking.serving import Classifier
 
 GREY = np.array([[[0, 255, 51], [102, 0, 255]], [[255, 0, 0], [0, 204, 0]]], np.uint8)
@@ -67,3 +79,45 @@ def test_no_images_have_no_answers() -> None:
 def test_anything_else_is_refused_with_what_is_expected(images: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         MODEL.predict(images)
+
+
+@pytest.mark.slow
+def test_mlflows_own_server_takes_what_people_send(trained: Clone, tmp_path: Path) -> None:
+    clone, port = trained.copy(tmp_path / "clone"), free_port()
+    clone.run("dvc", "exp", "run", "-S", "lr=0.3")
+    address = f"http://127.0.0.1:{port}"
+    served = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)),
+            *("--model-uri", "models:/softmax-regression@champion-digits"),
+        ],
+        cwd=clone.folder,
+        env={**clone.environment, "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+        stderr=(tmp_path / "log").open("w"),
+        start_new_session=True,
+    )
+    try:
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"{address}/health", timeout=60).ok:
+                    break
+            assert served.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        test = ImageSet.load(clone.folder / "data/test.safetensors").part(0, 5)
+        weight, bias = weights.read(clone.folder / "models/softmax.safetensors")
+        expected = Classifier(weight, bias).predict(test.images)
+        rows = test.pixels
+        for given in (
+            {"inputs": test.images.tolist()},
+            {"inputs": rows.tolist()},
+            {"inputs": (rows / 255).tolist()},
+            {"instances": test.images.tolist()},
+            {"dataframe_split": {"columns": list(range(64)), "data": rows.tolist()}},
+        ):
+            answer = requests.post(f"{address}/invocations", json=given, timeout=60)
+            np.testing.assert_allclose(answer.json()["predictions"], expected, atol=1e-6)
+        refused = requests.post(f"{address}/invocations", json={"inputs": [[1, 2]]}, timeout=60)
+        assert refused.status_code == 400
+    finally:
+        os.killpg(served.pid, signal.SIGKILL)
+        served.wait()

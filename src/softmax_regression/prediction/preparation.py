@@ -107,8 +107,14 @@ def _cells(grey: np.ndarray) -> tuple[np.ndarray, int]:
     rows, columns = (-(-length // factor) for length in grey.shape)
     added = [(0, rows * factor - grey.shape[0]), (0, columns * factor - grey.shape[1])]
     whole = np.pad(grey, added, mode="edge") if added != [(0, 0), (0, 0)] else grey
-    lines = whole.reshape(rows, factor, columns * factor).sum(1, dtype=np.uint32)
-    return lines.reshape(rows, columns, factor).sum(2, dtype=np.int64) / factor**2, factor
+    # Line by line: numpy's sum over the axis takes three times as long.
+    lines: np.ndarray = whole[::factor].astype(np.uint16 if factor <= 257 else np.uint32)
+    for line in range(1, factor):
+        lines += whole[line::factor]
+    cells = lines[:, ::factor].astype(np.int64)
+    for column in range(1, factor):
+        cells += lines[:, column::factor]
+    return cells / factor**2, factor
 
 
 def _frame(cells: np.ndarray) -> np.ndarray:
@@ -164,8 +170,7 @@ def _slide(cells: np.ndarray, pick: np.ufunc, radius: int) -> np.ndarray:
         length = 1
         while length < window:
             step = min(length, window - length)
-            last = picked.shape[axis] - step
-            picked = pick(picked.take(range(last), axis), picked.take(range(step, step + last), axis))
+            picked = pick(picked[:-step], picked[step:]) if axis == 0 else pick(picked[:, :-step], picked[:, step:])
             length += step
         cells = picked
     return cells
