@@ -1,12 +1,15 @@
-"""A browser, as users have one, for the tests of pages."""
+"""A browser, as users have one, for the tests of pages; and what one does on the page to draw on."""
 
+import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from clone import ROOT
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -30,3 +33,41 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+Point = tuple[float, float]
+SEVEN: Sequence[Sequence[Point]] = [[(0.28, 0.2), (0.7, 0.2), (0.45, 0.85)]]
+"""A line of a 7, in shares of the square to draw in."""
+SIZES = {"wide": (1280, 800), "phone": (390, 844)}
+
+
+def draw(page: Page, lines: Sequence[Sequence[Point]]) -> None:
+    """Draw with the mouse."""
+    box = page.locator("#drawing").bounding_box()
+    assert box
+    for line in lines:
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in line]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=8)
+        page.mouse.up()
+
+
+def probabilities_on(page: Page, images: np.ndarray) -> list[list[float]]:
+    """What the page to draw on computes for uint8 images [N, height, width]."""
+    found: list[list[float]] = page.evaluate(
+        """([count, values]) => {
+            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0)), size = pixels.length / count;
+            return Array.from({ length: count }, (_, i) => probabilities(pixels.subarray(i * size, (i + 1) * size)));
+        }""",
+        [len(images), base64.b64encode(images.tobytes()).decode()],
+    )
+    return found
+
+
+def keep_screenshot(page: Page, name: str) -> None:
+    """Save a picture for the README, in the folder that README_SCREENSHOTS names."""
+    if folder := os.environ.get("README_SCREENSHOTS"):
+        page.wait_for_timeout(1000)  # until nothing moves or fades any more
+        page.screenshot(path=ROOT / folder / name)

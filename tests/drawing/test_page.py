@@ -4,15 +4,13 @@ import base64
 import io
 import itertools
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browsers import chromium, needs_browser
-from clone import ROOT
+from browsers import SEVEN, SIZES, chromium, draw, needs_browser, probabilities_on
 from drawings import KINDS, redraw
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -29,8 +27,6 @@ pytestmark = needs_browser
 
 TABLE = """([rows, columns, values]) =>
     new Table(rows, columns, Float64Array.from(atob(values), letter => letter.charCodeAt(0)))"""
-SEVEN = [[(0.3, 0.2), (0.7, 0.2), (0.45, 0.85)]]
-SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +76,6 @@ def table(grey: np.ndarray) -> str:
     return f"({TABLE})({json.dumps([*grey.shape, base64.b64encode(grey.tobytes()).decode()])})"
 
 
-def draw(page: Page, lines: Sequence[Sequence[tuple[float, float]]]) -> None:
-    box = page.locator("#drawing").bounding_box()
-    assert box
-    for line in lines:
-        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in line]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=8)
-        page.mouse.up()
-
-
 def noise(random: np.random.Generator) -> np.ndarray:
     return random.integers(0, 256, random.integers(1, 60, 2), dtype=np.uint8)
 
@@ -139,13 +123,7 @@ def test_probabilities_are_those_of_the_pipeline_for_a_thousand_images(wide: Pag
     train, _ = bundled_digits()
     images = np.stack([np.kron(image, np.ones((3, 3), np.uint8)) for image in train.images[:1000]])
     images = np.pad(images, [(0, 0), (2, 2), (2, 2)])
-    found = wide.evaluate(
-        """([count, values]) => {
-            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0));
-            return Array.from({ length: count }, (_, i) => probabilities(pixels.subarray(i * 784, (i + 1) * 784)));
-        }""",
-        [len(images), base64.b64encode(images.tobytes()).decode()],
-    )
+    found = probabilities_on(wide, images)
     np.testing.assert_allclose(found, classifier.probabilities(images), rtol=0, atol=1e-12)
 
 
@@ -157,7 +135,6 @@ def test_one_draws_a_digit_and_reads_what_it_is(page: Page) -> None:
     assert int(np.argmax(shares)) == 7
     assert "7" in page.locator("#result").inner_text()
     assert page.get_by_role("status").inner_text() == page.locator("#result").inner_text()
-    keep_screenshot(page)
     page.keyboard.press("Escape")
     assert page.locator("#result").inner_text() == "Nothing drawn yet."
 
@@ -265,12 +242,3 @@ def contrast(*colours: Any) -> float:
     linear = [np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) for share in shares]
     low, high = sorted(float(light @ (0.2126, 0.7152, 0.0722)) for light in linear)
     return (high + 0.05) / (low + 0.05)
-
-
-def keep_screenshot(page: Page) -> None:
-    """Save a picture for the README, in the folder that README_SCREENSHOTS names."""
-    if folder := os.environ.get("README_SCREENSHOTS"):
-        (name,) = (
-            name for name, (width, _) in SIZES.items() if page.viewport_size and page.viewport_size["width"] == width
-        )
-        page.screenshot(path=ROOT / folder / f"draw-{name}.png", full_page=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from browsers import SEVEN, SIZES, chromium, draw, keep_screenshot, probabilities_on
 from clone import IDENTITY, ROOT, Clone, stages_run
 from mlflow import MlflowClient
 
 from softmax_regression.data.images import ImageSet
+from softmax_regression.prediction.classifier import Classifier
 
 OUTPUTS = [
     *("data/train.safetensors", "data/test.safetensors", "models/softmax.safetensors"),
@@ -20,6 +22,7 @@ OUTPUTS = [
     *(f"metrics/{name}.json" for name in ("train", "valid", "test")),
     *(f"figures/{name}.png" for name in ("samples", "predictions", "misclassified", "weights")),
     *(f"figures/{name}.png" for name in ("confusion", "reliability", "costs")),
+    "figures/draw.html",
 ]
 
 
@@ -129,6 +132,18 @@ def test_the_real_mnist_gives_the_committed_result(tmp_path: Path) -> None:
     train = ImageSet.load(clone.folder / "data/train.safetensors")
     assert train.labels[:25].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9, 4, 0, 9, 1, 1]
     assert {name: (clone.folder / name).read_bytes() for name in committed} == committed
+
+    test = ImageSet.load(clone.folder / "data/test.safetensors").part(0, 1000)
+    classifier = Classifier.load(clone.folder / "models/softmax.safetensors")
+    with chromium() as browser:
+        for name, (width, height) in SIZES.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.goto((clone.folder / "figures/draw.html").as_uri())
+            found = probabilities_on(page, test.images)
+            np.testing.assert_allclose(found, classifier.probabilities(test.images), rtol=0, atol=1e-12)
+            draw(page, SEVEN)
+            assert page.locator("#result").inner_text().startswith("This is 7 (9")
+            keep_screenshot(page, f"draw-{name}.png")
 
     # Chosen by test accuracy, lr 0.2 would win: 0.9258 over 0.9257. On the held-out images it costs more.
     clone.run("dvc", "exp", "run", "--temp", "--name", "lr-0.2", "-S", "lr=0.2", DATA_MIRROR=mirror)

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import PATIENCE, chromium, needs_browser
-from clone import ROOT, Clone
+from browsers import PATIENCE, chromium, keep_screenshot, needs_browser
+from clone import Clone
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, expect
@@ -107,13 +107,6 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
         page.get_by_role("heading", name="Runs", exact=True).wait_for()
         page.get_by_role("link", name="lr-1", exact=True).wait_for()
         yield page
-
-
-def keep_screenshot(page: Page, name: str) -> None:
-    """Save a picture for the README, in the folder that README_SCREENSHOTS names."""
-    if folder := os.environ.get("README_SCREENSHOTS"):
-        page.wait_for_timeout(1000)  # until nothing moves or fades any more
-        page.screenshot(path=ROOT / folder / name)
 
 
 def test_the_server_listens_on_this_machine_alone(address: str) -> None:
