@@ -58,7 +58,8 @@ def probabilities_on(page: Page, images: np.ndarray) -> list[list[float]]:
     """What the page to draw on computes for uint8 images [N, height, width]."""
     found: list[list[float]] = page.evaluate(
         """([count, values]) => {
-            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0)), size = pixels.length / count;
+            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0));
+            const size = pixels.length / count;
             return Array.from({ length: count }, (_, i) => probabilities(pixels.subarray(i * size, (i + 1) * size)));
         }""",
         [len(images), base64.b64encode(images.tobytes()).decode()],

@@ -46,8 +46,19 @@ function greyLevels({ data, width, height }) {
 function prepare(grey, size, how) {
   if (how.shows === "picture") {
     const scaled = scale(grey, fitting(grey, size)).map((value) => Math.floor(value / grey.values.length + 0.5));
-    return { image: place(scaled, size, null), box: [0, 0, grey.columns, grey.rows], inverted: false, levelled: false, thickened: false };
+    const box = [0, 0, grey.columns, grey.rows];
+    return { image: place(scaled, size, null), box, inverted: false, levelled: false, thickened: false };
   }
+  const found = find(grey, how.shows === "object");
+  if (!found) return null;
+  let drawn = toLevels(scale(square(found.ink), [how.box, how.box]));
+  const thickened = sum(drawn.values) < how.least_ink * drawn.values.length;
+  if (thickened) drawn = thicken(drawn, how.least_ink);
+  const image = place(drawn, size, how.centre === "mass" ? centreOfMass(drawn) : null);
+  return { image, box: found.box, inverted: found.inverted, levelled: found.levelled, thickened };
+}
+
+function find(grey, isObject) {
   let [cells, factor] = cellMeans(grey);
   let paper = middle(frame(cells));
   const inverted = paper - least(cells.values) > most(cells.values) - paper;
@@ -55,33 +66,26 @@ function prepare(grey, size, how) {
     cells = cells.map((value) => 255 - value);
     paper = 255 - paper;
   }
-  const even = cells.values.filter((value) => Math.abs(value - paper) <= 1).length / cells.values.length;
   const small = Math.max(grey.rows, grey.columns) < SMALLEST_PHOTO;
-  const plain = how.shows === "object" || small || even >= PLAIN_SHARE;
-  const found = plain ? evenInk(cells, paper, small ? FAINT_IN_SMALL : FAINT) : unevenInk(cells);
-  if (!found) return null;
-  const box = boxAround(found.ink.map((value) => (value > found.least ? value : 0)));
+  const even = cells.values.filter((value) => Math.abs(value - paper) <= 1).length / cells.values.length;
+  const plain = isObject || small || even >= PLAIN_SHARE;
+  const inked = plain ? evenInk(cells, paper, small ? FAINT_IN_SMALL : FAINT) : unevenInk(cells);
+  if (!inked) return null;
+  const { ink, leastInk } = inked;
+  const box = boxAround(ink.map((value) => (value > leastInk ? value : 0)));
   const [top, bottom, left, right] = box;
   if (factor > 1 && Math.max(bottom - top, right - left) < ENOUGH_CELLS) {
     const [first, last, start, end] = closer(grey, factor, box);
     const part = grey.part(first, last, start, end);
     if (factorOf(part) < factor) {
-      const again = prepare(part, size, how);
-      return again && { ...again, box: again.box.map((edge, i) => edge + (i % 2 ? first : start)) };
+      const found = find(part, isObject);
+      return found && { ...found, box: found.box.map((edge, i) => edge + (i % 2 ? first : start)) };
     }
   }
-  let drawn = found.ink.part(top, bottom, left, right);
-  if (!plain) drawn = drawn.map((value) => (2 * value > found.least ? value : 0));
-  drawn = toLevels(scale(square(drawn), [how.box, how.box]));
-  const thin = sum(drawn.values) < how.least_ink * drawn.values.length;
-  if (thin) drawn = thicken(drawn, how.least_ink);
-  return {
-    image: place(drawn, size, how.centre === "mass" ? centreOfMass(drawn) : null),
-    box: [left * factor, top * factor, Math.min(right * factor, grey.columns), Math.min(bottom * factor, grey.rows)],
-    inverted,
-    levelled: !plain,
-    thickened: thin,
-  };
+  let drawn = ink.part(top, bottom, left, right);
+  if (!plain) drawn = drawn.map((value) => (2 * value > leastInk ? value : 0));
+  const edges = [left * factor, top * factor, Math.min(right * factor, grey.columns), Math.min(bottom * factor, grey.rows)];
+  return { ink: drawn, box: edges, inverted, levelled: !plain };
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
@@ -114,7 +118,7 @@ const inkLevels = (share) => Math.floor(Math.max(share, 0) * LEVELS + 0.5);
 function evenInk(cells, paper, faint) {
   const ink = cells.map((value) => inkLevels((paper - value) / Math.max(paper, 1)));
   const darkest = most(ink.values);
-  return darkest <= LEAST_CONTRAST * LEVELS ? null : { ink, least: faint * darkest };
+  return darkest <= LEAST_CONTRAST * LEVELS ? null : { ink, leastInk: faint * darkest };
 }
 
 function unevenInk(cells) {
@@ -126,7 +130,7 @@ function unevenInk(cells) {
   const usual = Math.min(middle(dimmed.values), grain);
   const ink = dimmed.map((value) => inkLevels(value - usual)), darkest = most(ink.values);
   if (darkest <= Math.max(LEAST_CONTRAST, grain) * LEVELS) return null;
-  return { ink, least: Math.max(FAINT * darkest, grain * LEVELS) };
+  return { ink, leastInk: Math.max(FAINT * darkest, grain * LEVELS) };
 }
 
 function slide(cells, pick, radius) {
@@ -197,7 +201,7 @@ function toLevels(drawn) {
   return drawn.map((value) => Math.floor((value / darkest) * 255 + 0.5));
 }
 
-function thicken(drawn, leastInk) {
+function thicken(drawn, leastMean) {
   const { rows, columns, values } = drawn;
   const at = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? 0 : values[row * columns + column]);
   const missing = values.map((value, i) => {
@@ -205,7 +209,7 @@ function thicken(drawn, leastInk) {
     const around = [at(row - 1, column), at(row + 1, column), at(row, column - 1), at(row, column + 1)];
     return Math.max(Math.max(...around) - value, 0);
   });
-  const share = Math.min(1, (leastInk * values.length - sum(values)) / Math.max(sum(missing), 1));
+  const share = Math.min(1, (leastMean * values.length - sum(values)) / Math.max(sum(missing), 1));
   return drawn.map((value, i) => Math.floor(value + share * missing[i] + 0.5));
 }
 

@@ -6,7 +6,7 @@ means are middle values found by sorting, and the rest is done element by elemen
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,47 +52,58 @@ class Prepared:
     """Whether the lines were too thin."""
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What is drawn on a picture: ink in whole levels, float64 [rows, columns], and where it was."""
+
+    ink: np.ndarray
+    box: tuple[int, int, int, int]
+    inverted: bool
+    levelled: bool
+
+
 def prepare(grey: np.ndarray, size: tuple[int, int], how: Preparation) -> Prepared:
     """An image of `size` (height, width) from grey levels uint8 [rows, columns].
 
     Raises UserError where nothing is drawn.
     """
+    image = np.zeros(size, np.uint8)
     if how.shows == "picture":
-        rows, columns = grey.shape
-        image = np.zeros(size, np.uint8)
         scaled = _scale(grey.astype(np.float64), _fitting(grey.shape, size))
         _place(image, np.floor(scaled / grey.size + 0.5), None)
-        return Prepared(image, (0, 0, columns, rows))
+        return Prepared(image, (0, 0, grey.shape[1], grey.shape[0]))
+    found = _find(grey, how.shows == "object")
+    drawn = _levels(_scale(_square(found.ink), (how.box, how.box)))
+    thin = float(drawn.sum()) < how.least_ink * drawn.size
+    if thin:
+        drawn = _thicken(drawn, how.least_ink)
+    _place(image, drawn, _centre_of_mass(drawn) if how.centre == "mass" else None)
+    return Prepared(image, found.box, found.inverted, found.levelled, thin)
+
+
+def _find(grey: np.ndarray, is_object: bool) -> _Found:
     cells, factor = _cells(grey)
     paper = _middle(_frame(cells))
     inverted = bool(paper - cells.min() > cells.max() - paper)
     if not inverted:
         cells, paper = 255 - cells, 255 - paper
     small = max(grey.shape) < SMALLEST_PHOTO
-    plain = how.shows == "object" or small or bool((np.abs(cells - paper) <= 1).mean() >= PLAIN_SHARE)
+    plain = is_object or small or bool((np.abs(cells - paper) <= 1).mean() >= PLAIN_SHARE)
     ink, least = _even_ink(cells, paper, FAINT_IN_SMALL if small else FAINT) if plain else _uneven_ink(cells)
     top, bottom, left, right = _box(np.where(ink > least, ink, 0))
     if factor > 1 and max(bottom - top, right - left) < ENOUGH_CELLS:
-        closer = _closer(grey.shape, factor, (top, bottom, left, right))
-        part = grey[closer[0] : closer[1], closer[2] : closer[3]]
+        first, last, start, end = _closer(grey.shape, factor, (top, bottom, left, right))
+        part = grey[first:last, start:end]
         if _factor(part.shape) < factor:
-            found = prepare(part, size, how)
-            across, down = closer[2], closer[0]
+            found = _find(part, is_object)
             x0, y0, x1, y1 = found.box
-            box = (x0 + across, y0 + down, x1 + across, y1 + down)
-            return Prepared(found.image, box, found.inverted, found.levelled, found.thickened)
+            return replace(found, box=(x0 + start, y0 + first, x1 + start, y1 + first))
     drawn = ink[top:bottom, left:right]
     if not plain:
         drawn = np.where(2 * drawn > least, drawn, 0)  # grain would be grey in the image
-    drawn = _levels(_scale(_square(drawn), (how.box, how.box)))
-    thin = int(drawn.sum()) < how.least_ink * drawn.size
-    if thin:
-        drawn = _thicken(drawn, how.least_ink)
-    image = np.zeros(size, np.uint8)
-    _place(image, drawn, _centre_of_mass(drawn) if how.centre == "mass" else None)
     rows, columns = grey.shape
     box = (left * factor, top * factor, min(right * factor, columns), min(bottom * factor, rows))
-    return Prepared(image, box, inverted, not plain, thin)
+    return _Found(drawn, box, inverted, not plain)
 
 
 def _factor(shape: tuple[int, ...]) -> int:

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -22,10 +22,8 @@ from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel, Field
-from pydantic_core import from_json, to_json
-from starlette.datastructures import UploadFile
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
 from softmax_regression.base.errors import UserError, one_line
@@ -37,22 +35,15 @@ from softmax_regression.prediction.classifier import Answer, Classifier
 from softmax_regression.prediction.pictures import MOST_BYTES, Picture
 from softmax_regression.results.evaluation import UNSURE
 from softmax_regression.tools import models
+from softmax_regression.tools.bodies import BODY, SECONDS_TO_SEND, BodyLimit, pictures_in
 from softmax_regression.tools.models import Source
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """At whether there is another model."""
-MOST_FILES = 1000
 SMALL_BODY = 2**14
 """Bytes up to which a request is answered at once: handing it to a thread takes as long again as answering it."""
 MOST_AT_WORK = 2
 """Larger ones worked on at once: a picture of 50 megapixels takes 0.6 GB while it is decoded."""
-LARGE_BODY, MOST_LARGE_BODIES = 2**20, 8
-"""Bytes from which on a body counts as large, and how many such are received at once."""
-MOST_DRAINED = 8 * MOST_BYTES
-"""Bytes of too large a body that are read and thrown away, so that its sender gets to see the answer."""
-SECONDS_TO_SEND = 60.0
-CLOSE = {"Connection": "close"}
-"""Whoever is still sending would otherwise be listened to for ever."""
 
 
 class PreparedModel(BaseModel):
@@ -102,39 +93,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": RefusalModel, "description": f"The body has more than {MOST_BYTES:,} bytes"},
     415: {"model": RefusalModel, "description": "The body is neither pictures nor JSON"},
     422: {"model": RefusalModel, "description": "No picture, a damaged one, or nothing drawn on it"},
-}
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": BINARY,
-            "application/octet-stream": BINARY,
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["images"],
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "description": "Grey levels from 0, black, to 255, white: [images][rows][columns].",
-                            "items": {
-                                "type": "array",
-                                "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
-                            },
-                        }
-                    },
-                }
-            },
-        },
-    }
 }
 
 
@@ -207,7 +165,7 @@ def create(source: Source) -> FastAPI:
     async def predict(request: Request) -> Response:
         """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as grey levels."""
         with metrics.seconds.time():
-            given = await _given(request)
+            given = await pictures_in(request)
             if sum(len(each) if isinstance(each, bytes) else each.size for _, each in given) <= SMALL_BODY:
                 answers = _answer_all(served.classifier, given)
             else:
@@ -269,86 +227,6 @@ def _answer_all(classifier: Classifier, given: Sequence[tuple[str, bytes | np.nd
         except UserError as error:
             raise HTTPException(422, f"{name}: {error}") from None
     return answers
-
-
-async def _given(request: Request) -> list[tuple[str, bytes | np.ndarray]]:
-    """The pictures of a request with their names."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        return [("picture", await request.body())]
-    if kind == "multipart/form-data":
-        async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
-            files = form.getlist("files")
-            if not files or not all(isinstance(file, UploadFile) for file in files):
-                raise HTTPException(422, "the form has no pictures: send them as `files`, as in curl -F files=@7.png")
-            return [(file.filename or "picture", await file.read()) for file in files if isinstance(file, UploadFile)]
-    if kind == "application/json":
-        return _from_json(await request.body())
-    raise HTTPException(415, f"{one_line(kind, 100) or 'no content type'}: send image/…, multipart/form-data or JSON")
-
-
-def _from_json(body: bytes) -> list[tuple[str, bytes | np.ndarray]]:
-    try:
-        images = from_json(body)["images"]
-        count = len(images)
-    except (ValueError, KeyError, TypeError):
-        raise HTTPException(422, 'not JSON such as {"images": [[[255, 0], [255, 255]]]}') from None
-    if not (isinstance(images, list) and 0 < count <= MOST_FILES):
-        raise HTTPException(422, f"{count:,} images, must be 1 to {MOST_FILES:,}, in a list")
-    return [(f"images[{number}]", _grey_levels(image, number)) for number, image in enumerate(images)]
-
-
-def _grey_levels(image: Any, number: int) -> np.ndarray:
-    try:
-        if not all(isinstance(row, list) for row in image):
-            raise TypeError
-        # A row's bytes, which are refused for all but whole numbers from 0 to 255: three times as fast as np.array.
-        rows = [bytes(row) for row in image]
-        grey = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-        if grey.size == 0 or {len(row) for row in rows} != {grey.shape[1]}:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise HTTPException(
-            422, f"images[{number}]: must be rows of whole numbers from 0 to 255, all equally long"
-        ) from None
-    return grey
-
-
-class BodyLimit:
-    """Refuses too large a body before it is kept, and receives few large ones at once: so memory is bounded."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.large = asyncio.Semaphore(MOST_LARGE_BODIES)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, its body limited."""
-        length = dict(scope["headers"]).get(b"content-length", b"") if scope["type"] == "http" else b"0"
-        if length.isdigit() and int(length) < LARGE_BODY:
-            await self.app(scope, receive, send)
-            return
-        size, is_whole = 0, False
-
-        async def limited() -> Message:
-            nonlocal size, is_whole
-            try:
-                async with asyncio.timeout(None if is_whole else SECONDS_TO_SEND):
-                    message = await receive()
-                    if size < LARGE_BODY <= size + len(message.get("body", b"")):
-                        await stack.enter_async_context(self.large)
-                    size += len(message.get("body", b""))
-                    while size > MOST_BYTES and message.get("more_body") and size < MOST_DRAINED:
-                        message = await receive()
-                        size += len(message.get("body", b""))
-            except TimeoutError:
-                raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s", CLOSE) from None
-            is_whole = not message.get("more_body")
-            if size > MOST_BYTES:
-                raise HTTPException(413, f"the body is too large, must have {MOST_BYTES:,} bytes at most", CLOSE)
-            return message
-
-        async with AsyncExitStack() as stack:
-            await self.app(scope, limited, send)
 
 
 def serve(model: str | None, host: str, port: int, processes: int) -> None:
