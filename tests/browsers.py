@@ -43,6 +43,7 @@ SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
 def draw(page: Page, lines: Sequence[Sequence[Point]]) -> None:
     """Draw with the mouse."""
+    page.locator("#drawing").scroll_into_view_if_needed()
     box = page.locator("#drawing").bounding_box()
     assert box
     for line in lines:

@@ -12,13 +12,15 @@ KINDS: Mapping[str, str] = {
     "inverted": "dark on white",
     "paper": "dark on grey paper",
     "noise": "dark on grey paper, with noise",
-    "shadow": "dark on grey paper, with noise, partly in shadow",
+    "shadow": "dark on grey paper, with noise, a soft shadow on a part",
+    "corner": "dark on grey paper, with noise, a sharp shadow in a corner",
+    "table": "dark on a grey sheet, with noise, on a darker table",
     "thin": "dark on white, lines half as wide",
 }
 """All but the first are scaled, shifted, and 100 to 1,000 pixels wide."""
 SMALLEST = 28
 """Pixels; what would be lost in fewer no preparation brings back."""
-INK, PAPER = 60, 190
+INK, PAPER, TABLE = 60, 190, 100
 NOISE = 8.0
 """Standard deviation, in levels."""
 SHADOW = 0.4
@@ -42,9 +44,14 @@ def redraw(image: np.ndarray, kind: str, random: np.random.Generator) -> np.ndar
     picture[top : top + length, left : left + length] = drawn
     if kind in ("inverted", "thin"):
         picture = 255 - picture
-    if kind in ("paper", "noise", "shadow"):
+    if kind in ("paper", "noise", "shadow", "corner", "table"):
         picture = PAPER - picture * ((PAPER - INK) / 255)
-    if kind in ("noise", "shadow"):
+    if kind == "table":
+        picture = np.pad(picture, side // 8, constant_values=TABLE)
+        side = len(picture)
+    if kind == "corner":
+        picture[-int(side * random.uniform(0.1, 0.3)) :, : int(side * random.uniform(0.1, 0.3))] *= 1 - SHADOW
+    if kind in ("noise", "shadow", "corner", "table"):
         picture += random.normal(0, NOISE, picture.shape)
     if kind == "shadow":
         down, across = np.mgrid[:side, :side] / side

@@ -44,9 +44,11 @@ def test_a_model_says_what_it_is_of(small: ImageSet, tmp_path: Path) -> None:
         ({"classes": ["red", "green"]}, "what it says of itself does not fit its weights"),
         ({"classes": ["red", "green", 3]}, "what it says of itself does not fit its weights"),
         ({"image_size": [4, 4]}, "what it says of itself does not fit its weights"),
-        ({"image_size": 4}, "does not say what it is of"),
+        ({"image_size": 4}, "what it says of itself does not fit its weights"),
+        ({"image_size": [2.0, 2.0]}, "what it says of itself does not fit its weights"),
+        ({"classes": ["red", "green", "red"]}, "what it says of itself does not fit its weights"),
+        ({"classes": "abc"}, "what it says of itself does not fit its weights"),
         ({"dataset": 7}, "what it says of itself does not fit its weights"),
-        ({"colour": "red"}, "does not say what it is of"),
         ({"preparation": {}}, "preparation must have shows, box, centre, least_ink"),
         (
             {"preparation": {**asdict(ORIGIN.preparation), "shows": "faces"}},
@@ -62,6 +64,18 @@ def test_a_model_says_what_it_is_of(small: ImageSet, tmp_path: Path) -> None:
 def test_a_model_that_says_something_else_is_refused(changed: dict[str, object], reason: str, tmp_path: Path) -> None:
     tensor_files.write(tmp_path / "softmax", {"weight": WEIGHT, "bias": BIAS}, asdict(ORIGIN) | changed)
     with pytest.raises(UserError, match=f"softmax: {re.escape(reason)}"):
+        weights.read_whole(tmp_path / "softmax")
+
+
+def test_a_model_from_before_it_said_anything_is_refused_and_one_that_says_more_taken(tmp_path: Path) -> None:
+    said = asdict(ORIGIN)
+    tensor_files.write(tmp_path / "softmax", {"weight": WEIGHT, "bias": BIAS}, said | {"more": 1})
+    assert weights.read_whole(tmp_path / "softmax")[2] == ORIGIN
+    del said["data"], said["code"]
+    tensor_files.write(tmp_path / "softmax", {"weight": WEIGHT, "bias": BIAS}, said)
+    with pytest.raises(
+        UserError, match=r"softmax: does not say its code, data: it is from before 0\.2\.0, train it again"
+    ):
         weights.read_whole(tmp_path / "softmax")
 
 

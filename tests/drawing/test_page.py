@@ -130,7 +130,7 @@ def test_probabilities_are_those_of_the_pipeline_for_a_thousand_images(wide: Pag
 def test_one_draws_a_digit_and_reads_what_it_is(page: Page) -> None:
     assert page.locator("#result").inner_text() == "Nothing drawn yet."
     draw(page, SEVEN)
-    shares = [float(text.removesuffix(" %")) for text in page.locator(".share").all_inner_texts()]
+    shares = [float(text.removesuffix(" %").removeprefix("> ")) for text in page.locator(".share").all_inner_texts()]
     assert sum(shares) == pytest.approx(100, abs=0.6)
     assert int(np.argmax(shares)) == 7
     assert "7" in page.locator("#result").inner_text()
@@ -139,7 +139,20 @@ def test_one_draws_a_digit_and_reads_what_it_is(page: Page) -> None:
     assert page.locator("#result").inner_text() == "Nothing drawn yet."
 
 
-def test_a_finger_draws_as_a_mouse_does(browser: Browser, file: Path) -> None:
+def test_a_click_leaves_a_dot(page: Page) -> None:
+    draw(page, [[(0.5, 0.5)]])
+    assert page.evaluate("seen.image.values.filter(level => level).length") > 50
+
+
+def test_a_choice_ends_with_the_drawing(page: Page) -> None:
+    draw(page, SEVEN)
+    page.get_by_role("button", name="1:").click()
+    page.keyboard.press("Escape")
+    draw(page, SEVEN)
+    assert page.locator("#about").inner_text() == "for and against 7"
+
+
+def test_a_finger_draws_as_a_mouse_does_and_a_palm_beside_it_not_at_all(browser: Browser, file: Path) -> None:
     with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}) as context:
         page = context.new_page()
         page.goto(file.as_uri())
@@ -149,7 +162,10 @@ def test_a_finger_draws_as_a_mouse_does(browser: Browser, file: Path) -> None:
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN[0]]
         steps = [np.linspace(*ends, 10) for ends in itertools.pairwise(points)]
         for kind, (x, y) in [("touchStart", points[0]), *(("touchMove", point) for part in steps for point in part)]:
-            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": float(x), "y": float(y)}]})
+            touches = [{"x": float(x), "y": float(y), "id": 1}]
+            if kind == "touchMove":
+                touches.append({"x": box["x"] + box["width"] * 0.8, "y": float(y), "id": 2})
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
         devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         page.locator("#result", has_text="7 (").wait_for()
         assert page.evaluate("scrollY") == 0
@@ -179,6 +195,9 @@ def test_a_picture_instead_of_a_drawing(page: Page, classifier: Classifier, way:
     Image.fromarray(255 - np.pad(digit, ((50, 10), (20, 80)))).save(picture)
     bring(page, picture, way)
     page.locator("#done", has_text="inverted").wait_for()
+    red = f"[...document.getElementById('drawing').getContext('2d').{WHOLE.replace('28', '560')}]"
+    frame = page.evaluate(f"{red}.filter((level, i, all) => i % 4 === 0 && level > 150 && all[i + 1] < 80).length")
+    assert frame > 500  # what was taken of the picture
     expected = classifier.answer(pictures.read(picture))
     np.testing.assert_allclose(page.evaluate("seen.probabilities"), expected.probabilities, rtol=0, atol=1e-12)
     draw(page, SEVEN)  # takes the picture away

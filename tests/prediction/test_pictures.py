@@ -1,5 +1,7 @@
 import io
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,11 @@ def test_transparency_is_put_on_white() -> None:
     assert pictures.read(encoded(palette, transparency=0)).grey.tolist() == [[255, 10]]
 
 
-def test_a_picture_is_turned_as_the_camera_was_held() -> None:
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_a_picture_is_turned_as_the_camera_was_held(form: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture = pictures.read(encoded(Image.fromarray(RAMP), exif=exif))
+    picture = pictures.read(encoded(Image.fromarray(RAMP), form, exif=exif, lossless=True))
     np.testing.assert_array_equal(picture.grey, np.rot90(RAMP, -1))
     assert picture.notes == ("turned as the camera was held",)
 
@@ -70,13 +73,15 @@ def test_of_several_frames_the_first_is_taken_and_that_is_said() -> None:
 def test_levels_of_16_bits_keep_their_place_in_the_range() -> None:
     deep = np.array([[0, 257, 32896, 65535]], np.uint16)
     assert pictures.read(encoded(Image.fromarray(deep))).grey.tolist() == [[0, 1, 128, 255]]
-    floats = Image.fromarray(np.array([[-1.0, 0.0, 1.0]], np.float32))
-    assert pictures.read(encoded(floats, "TIFF")).grey.tolist() == [[0, 128, 255]]
+    assert pictures.read(encoded(Image.fromarray(deep))).notes == ("16 bits a pixel",)
+    with pytest.raises(UserError, match="levels of 32 bits, must have 8 or 16"):
+        pictures.read(encoded(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"))
 
 
 def test_a_large_photo_is_reduced_while_it_is_decoded() -> None:
     photo = Image.new("RGB", (6000, 4000), (200, 200, 200))
-    assert pictures.read(encoded(photo, "JPEG")).grey.shape == (2000, 3000)
+    picture = pictures.read(encoded(photo, "JPEG"))
+    assert (picture.grey.shape, picture.reduction) == ((2000, 3000), 2)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -95,13 +100,13 @@ def bomb(width: int, height: int) -> bytes:
     ("content", "reason"),
     [
         (b"", "is empty"),
-        (b"no picture", "no picture that can be read: PNG, JPEG, GIF, WEBP, TIFF, BMP can"),
+        (b"no picture", "no picture that can be read: PNG, JPEG, GIF, WEBP, TIFF, BMP can; save HEIC as JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "no picture that can be read"),
         (bomb(30_000, 30_000), "far too many pixels, must be 50,000,000 at most"),
         (bomb(10_000, 9_000), "10,000×9,000 pixels, must be 50,000,000 at most"),
-        (bomb(100, 100), "damaged: "),
-        (encoded(Image.fromarray(RAMP))[:-30], "damaged: "),
-        (bytes(pictures.MOST_BYTES + 1), "33,554,433 bytes, must be 33,554,432 at most"),
+        (bomb(100, 100), "cannot be decoded: "),
+        (encoded(Image.fromarray(RAMP))[:-30], "cannot be decoded: "),
+        (bytes(pictures.MOST_BYTES + 1), "more than 33,554,432 bytes"),
     ],
 )
 def test_what_is_no_sound_picture_is_refused_in_a_sentence(content: bytes, reason: str, tmp_path: Path) -> None:
@@ -123,3 +128,15 @@ def test_any_damage_is_refused_or_leaves_a_picture(content: bytes, place: int, c
         assert "\n" not in str(error)
     else:
         assert picture.grey.dtype == np.uint8 and picture.grey.ndim == 2
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=[SOUND[0]]).start()
+    np.testing.assert_array_equal(pictures.read(pipe).grey, RAMP)
+
+
+def test_pixels_are_counted_from_the_first_bytes() -> None:
+    assert pictures.count_pixels(bomb(10_000, 9_000)) == 90_000_000
+    assert pictures.count_pixels(bomb(100_000, 100_000)) == pictures.count_pixels(b"no picture") == 0

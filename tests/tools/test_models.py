@@ -6,6 +6,7 @@ import pytest
 from clone import Clone
 
 from softmax_regression.base.errors import UserError
+from softmax_regression.base.files import sha256
 from softmax_regression.prediction.classifier import Classifier
 from softmax_regression.tools import models
 
@@ -15,10 +16,10 @@ def test_a_file_is_a_model_and_another_version_once_it_is_replaced(model_file: P
     shutil.copy(model_file, path)
     source = models.find(str(path))
     first = source.version()
+    assert first == sha256(path)
     assert source.load().origin.dataset == "digits </script>"
     assert source.version() == first
-    shutil.copy(model_file, tmp_path / "new")
-    (tmp_path / "new").replace(path)
+    path.write_bytes(path.read_bytes() + b" ")
     assert source.version() != first
 
 
@@ -26,7 +27,9 @@ def test_what_is_no_model_is_refused_by_the_name_that_was_given(tmp_path: Path) 
     (tmp_path / "x.safetensors").write_text("no model")
     with pytest.raises(UserError, match=r"x\.safetensors: not a safetensors file"):
         models.find(str(tmp_path / "x.safetensors")).load()
-    with pytest.raises(UserError, match=r"none\.safetensors: No such file or directory; dvc repro or dvc pull"):
+    with pytest.raises(
+        UserError, match=r"none\.safetensors: No such file or directory; in a clone, dvc repro or dvc pull"
+    ):
         models.find(str(tmp_path / "none.safetensors")).load()
 
 
@@ -49,6 +52,12 @@ def test_the_champion_and_a_revision_are_models_as_the_projects_own_is(
     assert_same(models.find("models:/softmax-regression/1").load(), own)
     with pytest.raises(UserError, match="models:/softmax-regression@nobody: "):
         models.find("models:/softmax-regression@nobody").load()
+    with pytest.raises(UserError, match="as in models:/softmax-regression@champion or models:/softmax-regression/1"):
+        models.find("models:/softmax-regression")
+    clone.run("git", "tag", "v1.0")
+    assert_same(models.find("v1.0").load(), committed)
+    with pytest.raises(UserError, match="metrics: no file, nor a commit"):
+        models.find("metrics").load()
     with pytest.raises(UserError, match="nothing: no file, nor a commit, branch, tag or experiment"):
         models.find("nothing").load()
     printed = clone.run("softmax", "predict", "--model", "HEAD", "nothing.png", check=False)

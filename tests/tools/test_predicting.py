@@ -69,6 +69,7 @@ def test_csv_has_a_column_for_each_class(folder: Path, model_file: Path, classif
     answer = classifier.answer(pictures.read(folder / "a.png"))
     assert (row.pop("file"), row.pop("class")) == (str(folder / "a.png"), answer.ranked[0][0])
     assert float(row.pop("probability")) == answer.ranked[0][1]
+    assert row.pop("unsure") == str(answer.is_unsure).lower()
     assert [float(value) for value in row.values()] == answer.probabilities.tolist()
     assert list(row) == [f"p({name})" for name in classifier.origin.classes]
 
@@ -85,7 +86,7 @@ def test_what_cannot_be_read_is_told_and_the_others_answered(folder: Path, model
     printed, told = typed("predict", "--model", str(model_file), *map(str, files), check=False)
     assert printed.count("\n") == 1 and "a.png" in printed
     assert told.splitlines() == [
-        f"{folder / 'notes.txt'}: no picture that can be read: PNG, JPEG, GIF, WEBP, TIFF, BMP can",
+        f"{folder / 'notes.txt'}: no picture that can be read: PNG, JPEG, GIF, WEBP, TIFF, BMP can; save HEIC as JPEG",
         f"{tmp_path / 'none.png'}: No such file or directory",
         f"{tmp_path / 'empty.png'}: nothing is drawn on it",
         "error: 3 of 4 pictures could not be answered",
@@ -98,9 +99,15 @@ def test_a_folder_without_pictures_is_refused(model_file: Path, tmp_path: Path) 
 
 
 def test_what_the_model_saw_is_drawn(folder: Path, model_file: Path, tmp_path: Path) -> None:
-    typed("predict", "--model", str(model_file), "--show", str(tmp_path / "seen.png"), str(folder))
-    with Image.open(tmp_path / "seen.png") as drawn:
-        assert drawn.size == (900, 350)  # two rows of three pairs
+    # Two rows of three pairs; whatever the name, it is a PNG.
+    typed("predict", "--model", str(model_file), "--show", str(tmp_path / "seen.jpg"), str(folder))
+    with Image.open(tmp_path / "seen.jpg") as drawn:
+        assert (drawn.format, drawn.size) == ("PNG", (900, 350))
+    many = [str(folder / "a.png")] * 21
+    _, told = typed("predict", "--model", str(model_file), "--show", str(tmp_path / "seen"), *many)
+    assert told == f"{tmp_path / 'seen'}: the first 20 of 21 pictures\n"
+    with Image.open(tmp_path / "seen") as drawn:
+        assert drawn.size == (900, 7 * 175)
 
 
 LISTED = """

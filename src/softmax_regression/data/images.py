@@ -32,6 +32,8 @@ class Preparation:
             raise UserError(f"preparation must have {', '.join(expected)}")
         read = cls(**description)
         numbers = (read.box, read.least_ink)
+        if (read.box == 0) != (read.shows == "picture"):
+            raise UserError("preparation: box must be 0 for a picture, and above 0 for all else")
         if read.shows not in ("strokes", "object", "picture") or read.centre not in ("mass", "box"):
             raise UserError(f"preparation of {read.shows!r} with centre {read.centre!r} is unknown")
         if not all(isinstance(number, int) and 0 <= number <= 255 for number in numbers):

@@ -1,7 +1,7 @@
 """The model's file: weight, bias and what the model is of, as safetensors, checked before anything uses it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,19 +37,23 @@ class Origin:
     @classmethod
     def parse(cls, description: Mapping[str, Any], shape: tuple[int, ...]) -> Self:
         """From a file's description, of a weight of `shape`; raises UserError where it is none, or of another."""
-        try:
-            values = {**description, "classes": tuple(description["classes"])}
-            height, width = values["image_size"]
-            known = cls(
-                **values | {"image_size": (height, width), "preparation": Preparation.of(values["preparation"])}
-            )
-            fits = shape == (len(known.classes), height * width)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"does not say what it is of ({error}): train it again") from None
-        if not (
-            fits and all(isinstance(name, str) for name in (known.dataset, known.data, known.code, *known.classes))
-        ):
+        wanted = {field.name for field in fields(cls)}
+        if missing := sorted(wanted - set(description)):
+            raise UserError(f"does not say its {', '.join(missing)}: it is from before 0.2.0, train it again")
+        values = {name: description[name] for name in wanted}
+        classes, size = values["classes"], values["image_size"]
+        texts = [values["dataset"], values["data"], values["code"], *(classes if isinstance(classes, list) else [None])]
+        fits = (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(size, list)
+            and [type(length) for length in size] == [int, int]
+            and shape == (len(set(classes)), size[0] * size[1])
+        )
+        if not fits:
             raise UserError("what it says of itself does not fit its weights: train it again")
+        height, width = size
+        how = Preparation.of(values["preparation"])
+        known = cls(**values | {"classes": tuple(classes), "image_size": (height, width), "preparation": how})
         if known.preparation.box > min(known.image_size):
             raise UserError(f"preparation: a box of {known.preparation.box} pixels in an image of {height}×{width}")
         return known

@@ -6,7 +6,7 @@ const [WEIGHT, BIAS] = ["weight", "bias"].map((name) => {
   const bytes = Uint8Array.from(atob(MODEL[name]), (letter) => letter.charCodeAt(0));
   return Float64Array.from(new Float32Array(bytes.buffer));
 });
-const SIDE = 560, PEN = 44, LARGEST = 1280, GREY_TEXT = "Nothing drawn yet.";
+const SIDE = 560, PEN = 44, LARGEST = 4096, NOTHING = "Nothing drawn yet.";
 const byId = (id) => document.getElementById(id);
 const canvas = byId("drawing"), pen = canvas.getContext("2d", { willReadFrequently: true });
 
@@ -38,7 +38,8 @@ let chosen = null, seen = null, picture = null, waiting = false;
 const bars = MODEL.classes.map((name, index) => {
   const bar = document.createElement("button");
   bar.type = "button";
-  bar.innerHTML = "<span class=name></span><span class=track aria-hidden=true><span class=bar></span></span><span class=share></span>";
+  const parts = ["<span class=name></span>", "<span class=track aria-hidden=true><span class=bar></span></span>"];
+  bar.innerHTML = parts.join("") + "<span class=share></span>";
   bar.firstChild.textContent = name;
   bar.addEventListener("click", () => {
     chosen = chosen === index ? null : index;
@@ -64,7 +65,7 @@ function show() {
   const ranked = MODEL.classes.map((_, index) => index).sort((a, b) => shares[b] - shares[a]);
   const about = chosen ?? ranked[0];
   bars.forEach((bar, index) => {
-    const percent = seen ? (100 * shares[index]).toFixed(1) + " %" : "";
+    const percent = seen ? inPercent(shares[index]) : "";
     bar.querySelector(".bar").style.width = 100 * shares[index] + "%";
     bar.querySelector(".share").textContent = percent;
     bar.classList.toggle("best", Boolean(seen) && index === ranked[0]);
@@ -78,23 +79,28 @@ function show() {
   const said = contributions(about), strongest = Math.max(1e-9, ...said.map(Math.abs));
   paint(byId("said"), (i) => {
     const share = said[i] / strongest, pale = Math.round(255 * (1 - Math.abs(share)));
-    return share > 0 ? [178 + (77 * pale) / 255, pale, pale] : [pale, (80 + (175 * pale) / 255) | 0, 160 + (95 * pale) / 255];
+    return share > 0 ? [178 + (77 * pale) / 255, pale, pale] : [pale, 80 + (175 * pale) / 255, 160 + (95 * pale) / 255];
   });
   byId("about").textContent = seen ? `for and against ${MODEL.classes[about]}` : "for and against";
+  byId("said").parentElement.classList.toggle("empty", !seen);
   byId("result").textContent = sentence(shares, ranked);
   byId("done").textContent = seen ? whatWasDone() : "";
 }
 
+/** Never 100.0 %: no answer is certain. */
+const inPercent = (share) => (share > 0.999 ? "> 99.9 %" : (100 * share).toFixed(1) + " %");
+
 /** What each pixel adds to the logit of a class: weight × pixel. */
 function contributions(index) {
   const count = HEIGHT * WIDTH;
-  return Array.from({ length: count }, (_, i) => (seen ? (WEIGHT_ON_GRID[index * count + i] * seen.image.values[i]) / 255 : 0));
+  const said = (i) => (seen ? (WEIGHT_ON_GRID[index * count + i] * seen.image.values[i]) / 255 : 0);
+  return Array.from({ length: count }, (_, i) => said(i));
 }
 
 function sentence(shares, [first, second]) {
-  if (!seen) return GREY_TEXT;
-  const percent = (index) => `${MODEL.classes[index]} (${(100 * shares[index]).toFixed(1)} %)`;
-  return shares[first] < MODEL.unsure ? `Unsure: ${percent(first)}, or ${percent(second)}?` : `This is ${percent(first)}.`;
+  if (!seen) return NOTHING;
+  const named = (index) => `${MODEL.classes[index]} (${inPercent(shares[index])})`;
+  return shares[first] < MODEL.unsure ? `Unsure: ${named(first)}, or ${named(second)}?` : `This is ${named(first)}.`;
 }
 
 function whatWasDone() {
@@ -119,10 +125,10 @@ const say = () => (byId("spoken").textContent = byId("result").textContent);
 
 // ---- what one does
 
-let last = null;
+let last = null, finger = null;
 
 function clear() {
-  picture = null;
+  picture = chosen = null;
   pen.fillStyle = "white";
   pen.fillRect(0, 0, SIDE, SIDE);
   seen = null;
@@ -141,7 +147,7 @@ function line(to) {
   pen.strokeStyle = "black";
   pen.beginPath();
   pen.moveTo(...last);
-  pen.lineTo(...to);
+  pen.lineTo(to[0], to[1] + 0.01); // a line of no length would leave no dot
   pen.stroke();
   last = to;
   if (!waiting) requestAnimationFrame(update);
@@ -149,22 +155,23 @@ function line(to) {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (event.button) return;
+  if (event.button || finger !== null) return; // a palm beside the pen draws nothing
   if (picture) clear();
+  finger = event.pointerId;
   canvas.setPointerCapture(event.pointerId);
   last = placeOf(event);
   line(last);
   event.preventDefault();
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (!last) return;
+  if (event.pointerId !== finger) return;
   for (const each of event.getCoalescedEvents?.() ?? []) line(placeOf(each));
   line(placeOf(event));
 });
 for (const end of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(end, () => {
-    if (!last) return;
-    last = null;
+  canvas.addEventListener(end, (event) => {
+    if (event.pointerId !== finger) return;
+    last = finger = null;
     update();
     say();
   });
@@ -192,7 +199,12 @@ async function take(file) {
   pen.imageSmoothingEnabled = fit < 1;
   pen.drawImage(read, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
   update();
-  if (!seen) byId("result").textContent = "Nothing is drawn on that picture.";
+  if (seen) {
+    const [left, top, right, bottom] = seen.box.map((edge) => edge * fit);
+    pen.strokeStyle = "#c1272d";
+    pen.lineWidth = 3;
+    pen.strokeRect((SIDE - width) / 2 + left, (SIDE - height) / 2 + top, right - left, bottom - top);
+  } else byId("result").textContent = "Nothing is drawn on that picture.";
   say();
 }
 
@@ -209,7 +221,7 @@ document.addEventListener("drop", (event) => {
   takeFirst(event.dataTransfer.files);
 });
 document.addEventListener("keydown", (event) => {
-  if (["Escape", "Delete", "Backspace"].includes(event.key)) clear();
+  if (event.key === "Escape") clear();
 });
 
 canvas.width = canvas.height = SIDE;

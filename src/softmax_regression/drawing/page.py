@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 import json
+import re
 from importlib.resources import files
 
 import numpy as np
@@ -22,13 +23,10 @@ def render(weight: np.ndarray, bias: np.ndarray, origin: Origin, unsure: float) 
     encoded = {name: base64.b64encode(array.astype("<f4").tobytes()).decode() for name, array in arrays.items()}
     model = json.dumps({**dataclasses.asdict(origin), **encoded, "unsure": unsure})
     # A class may be called "</script>".
-    script = "\n".join(
-        [f"const MODEL = {model.replace('<', chr(92) + 'u003c')};", *map(_read, ("preparation.js", "page.js"))]
-    )
-    page = _read("page.html")
-    for name in ("dataset", "code", "data"):
-        page = page.replace(f"{{{name}}}", html.escape(getattr(origin, name)))
-    return page.replace("{script}", script)
+    parts = [f"const MODEL = {model.replace('<', chr(92) + 'u003c')};", _read("preparation.js"), _read("page.js")]
+    put_in = {name: html.escape(getattr(origin, name)) for name in ("dataset", "code", "data")}
+    put_in["script"] = "\n".join(parts)
+    return re.sub(r"\{(dataset|code|data|script)\}", lambda found: put_in[found[1]], _read("page.html"))
 
 
 def _read(name: str) -> str:

@@ -2,8 +2,9 @@
 // prediction/preparation.py does the same, to the bit, and says why; the names and the constants are the same.
 "use strict";
 
-const MOST_CELLS = 160, ENOUGH_CELLS = 80, PLAIN_SHARE = 0.4, SMALLEST_PHOTO = 40, OPENING = 6, LEAST_CONTRAST = 0.1;
-const FAINT = 0.35, FAINT_IN_SMALL = 0.1, NOISES = 4, STEP_TO_DEVIATION = 1.0484, STRAY = 0.01, LEVELS = 65535;
+const MOST_CELLS = 160, ENOUGH_CELLS = 80, PLAIN_SHARE = 0.4, SMALLEST_PHOTO = 100, OPENING = 6, LEAST_CONTRAST = 0.1;
+const FAINT = 0.35, FAINT_IN_SMALL = 0.1, NOISES = 4, STEP_TO_DEVIATION = 1.0484;
+const LEAST_CELLS = 5, LONGEST_ALONG_EDGE = 0.5, STRAY = 0.01, LEVELS = 65535;
 
 /** A table of numbers, by rows. */
 class Table {
@@ -17,17 +18,21 @@ class Table {
   part(top, bottom, left, right) {
     const part = new Table(bottom - top, right - left);
     for (let row = top; row < bottom; row++) {
-      part.values.set(this.values.subarray(row * this.columns + left, row * this.columns + right), (row - top) * part.columns);
+      const line = this.values.subarray(row * this.columns + left, row * this.columns + right);
+      part.values.set(line, (row - top) * part.columns);
     }
     return part;
   }
   turned() {
     const turned = new Table(this.columns, this.rows);
-    this.values.forEach((value, i) => (turned.values[(i % this.columns) * this.rows + Math.floor(i / this.columns)] = value));
+    this.values.forEach((value, i) => {
+      turned.values[(i % this.columns) * this.rows + Math.floor(i / this.columns)] = value;
+    });
     return turned;
   }
   rowSums() {
-    return Array.from({ length: this.rows }, (_, row) => sum(this.values.subarray(row * this.columns, (row + 1) * this.columns)));
+    const line = (row) => this.values.subarray(row * this.columns, (row + 1) * this.columns);
+    return Array.from({ length: this.rows }, (_, row) => sum(line(row)));
   }
 }
 
@@ -49,7 +54,7 @@ function prepare(grey, size, how) {
     const box = [0, 0, grey.columns, grey.rows];
     return { image: place(scaled, size, null), box, inverted: false, levelled: false, thickened: false };
   }
-  const found = find(grey, how.shows === "object");
+  const found = find(grey, how.shows === "strokes" && Math.max(grey.rows, grey.columns) >= SMALLEST_PHOTO);
   if (!found) return null;
   let drawn = toLevels(scale(square(found.ink), [how.box, how.box]));
   const thickened = sum(drawn.values) < how.least_ink * drawn.values.length;
@@ -58,34 +63,37 @@ function prepare(grey, size, how) {
   return { image, box: found.box, inverted: found.inverted, levelled: found.levelled, thickened };
 }
 
-function find(grey, isObject) {
+function find(grey, mayBePhoto) {
   let [cells, factor] = cellMeans(grey);
-  let paper = middle(frame(cells));
+  const photo = mayBePhoto && 2 * steps(cells) > cells.values.length;
+  let paper = middle(photo ? cells.values : frame(cells));
   const inverted = paper - least(cells.values) > most(cells.values) - paper;
   if (!inverted) {
     cells = cells.map((value) => 255 - value);
     paper = 255 - paper;
   }
-  const small = Math.max(grey.rows, grey.columns) < SMALLEST_PHOTO;
   const even = cells.values.filter((value) => Math.abs(value - paper) <= 1).length / cells.values.length;
-  const plain = isObject || small || even >= PLAIN_SHARE;
-  const inked = plain ? evenInk(cells, paper, small ? FAINT_IN_SMALL : FAINT) : unevenInk(cells);
+  const plain = !mayBePhoto || even >= PLAIN_SHARE;
+  const onPaper = plain ? evenInk(cells, paper, mayBePhoto ? FAINT : FAINT_IN_SMALL) : unevenInk(cells);
+  if (!onPaper) return null;
+  const { ink, leastInk } = onPaper;
+  let inked = ink.map((value) => (value > leastInk ? value : 0));
+  if (photo) inked = awayFromEdges(inked, ink.map((value) => (2 * value > leastInk ? 1 : 0)));
   if (!inked) return null;
-  const { ink, leastInk } = inked;
-  const box = boxAround(ink.map((value) => (value > leastInk ? value : 0)));
+  const box = boxAround(inked);
   const [top, bottom, left, right] = box;
   if (factor > 1 && Math.max(bottom - top, right - left) < ENOUGH_CELLS) {
     const [first, last, start, end] = closer(grey, factor, box);
     const part = grey.part(first, last, start, end);
     if (factorOf(part) < factor) {
-      const found = find(part, isObject);
+      const found = find(part, mayBePhoto);
       return found && { ...found, box: found.box.map((edge, i) => edge + (i % 2 ? first : start)) };
     }
   }
   let drawn = ink.part(top, bottom, left, right);
   if (!plain) drawn = drawn.map((value) => (2 * value > leastInk ? value : 0));
-  const edges = [left * factor, top * factor, Math.min(right * factor, grey.columns), Math.min(bottom * factor, grey.rows)];
-  return { ink: drawn, box: edges, inverted, levelled: !plain };
+  const ends = [Math.min(right * factor, grey.columns), Math.min(bottom * factor, grey.rows)];
+  return { ink: drawn, box: [left * factor, top * factor, ...ends], inverted, levelled: !plain };
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
@@ -98,19 +106,46 @@ function cellMeans(grey) {
   const factor = factorOf(grey);
   if (factor === 1) return [grey, 1];
   const cells = new Table(Math.ceil(grey.rows / factor), Math.ceil(grey.columns / factor));
-  for (let y = 0; y < cells.rows * factor; y++) {
-    const line = Math.min(y, grey.rows - 1) * grey.columns, target = Math.floor(y / factor) * cells.columns;
-    for (let x = 0; x < cells.columns * factor; x++) {
-      cells.values[target + Math.floor(x / factor)] += grey.values[line + Math.min(x, grey.columns - 1)];
-    }
+  grey.values.forEach((value, i) => {
+    const column = i % grey.columns, row = (i - column) / grey.columns;
+    cells.values[Math.floor(row / factor) * cells.columns + Math.floor(column / factor)] += value;
+  });
+  const length = (at, whole) => Math.min(factor, whole - at * factor);
+  const count = (i) => length(Math.floor(i / cells.columns), grey.rows) * length(i % cells.columns, grey.columns);
+  return [cells.map((value, i) => value / count(i)), factor];
+}
+
+function steps({ values, columns }) {
+  return values.filter((value, i) => (i + 1) % columns && value !== values[i + 1]).length;
+}
+
+function awayFromEdges(inked, faintly) {
+  const { rows, columns, values } = inked;
+  const at = (row, column) => row * columns + column;
+  const byRow = Array.from({ length: columns }, (_, i) => i), byColumn = Array.from({ length: rows }, (_, i) => i);
+  const edges = [byRow.map((i) => at(0, i)), byRow.map((i) => at(rows - 1, i))];
+  edges.push(byColumn.map((i) => at(i, 0)), byColumn.map((i) => at(i, columns - 1)));
+  const along = Math.max(...edges.map((edge) => edge.filter((i) => values[i]).length / edge.length));
+  const reached = inked.map(() => 0), waiting = edges.flat().filter((i) => values[i]);
+  while (waiting.length) {
+    const i = waiting.pop();
+    if (reached.values[i] || !faintly.values[i]) continue;
+    reached.values[i] = 1;
+    if (i % columns) waiting.push(i - 1);
+    if ((i + 1) % columns) waiting.push(i + 1);
+    if (i >= columns) waiting.push(i - columns);
+    if (i + columns < values.length) waiting.push(i + columns);
   }
-  return [cells.map((value) => value / factor ** 2), factor];
+  const left = inked.map((value, i) => (reached.values[i] ? 0 : value));
+  if (left.values.filter((value) => value).length >= LEAST_CELLS) return left;
+  return along > LONGEST_ALONG_EDGE ? null : inked;
 }
 
 function frame(cells) {
   const { rows, columns } = cells, width = Math.max(1, Math.floor(Math.min(rows, columns) / 20));
-  const edges = [[0, width, 0, columns], [rows - width, rows, 0, columns], [0, rows, 0, width], [0, rows, columns - width, columns]];
-  return edges.flatMap((edge) => [...cells.part(...edge).values]);
+  const lying = [[0, width, 0, columns], [rows - width, rows, 0, columns]];
+  const upright = [[0, rows, 0, width], [0, rows, columns - width, columns]];
+  return [...lying, ...upright].flatMap((edge) => [...cells.part(...edge).values]);
 }
 
 const inkLevels = (share) => Math.floor(Math.max(share, 0) * LEVELS + 0.5);
@@ -125,8 +160,9 @@ function unevenInk(cells) {
   const radius = Math.max(1, Math.floor(Math.max(cells.rows, cells.columns) / OPENING));
   const paper = slide(slide(cells, Math.max, radius), Math.min, radius);
   const dimmed = cells.map((value, i) => (paper.values[i] - value) / Math.max(paper.values[i], 1));
-  const steps = dimmed.values.map((value, i, all) => Math.abs(all[i + 1] - value)).filter((_, i) => (i + 1) % cells.columns);
-  const grain = steps.length ? NOISES * (STEP_TO_DEVIATION * middle(steps)) : 0;
+  const toNext = dimmed.values.map((value, i, all) => Math.abs(all[i + 1] - value));
+  const changes = toNext.filter((_, i) => (i + 1) % cells.columns);
+  const grain = changes.length ? NOISES * (STEP_TO_DEVIATION * middle(changes)) : 0;
   const usual = Math.min(middle(dimmed.values), grain);
   const ink = dimmed.map((value) => inkLevels(value - usual)), darkest = most(ink.values);
   if (darkest <= Math.max(LEAST_CONTRAST, grain) * LEVELS) return null;
@@ -165,7 +201,8 @@ function span(ink) {
 function closer({ rows, columns }, factor, box) {
   const [top, bottom, left, right] = box.map((edge) => edge * factor);
   const margin = Math.floor(Math.max(bottom - top, right - left) / 2) + factor;
-  return [Math.max(top - margin, 0), Math.min(bottom + margin, rows), Math.max(left - margin, 0), Math.min(right + margin, columns)];
+  const down = [Math.max(top - margin, 0), Math.min(bottom + margin, rows)];
+  return [...down, Math.max(left - margin, 0), Math.min(right + margin, columns)];
 }
 
 function square(drawn) {
@@ -174,8 +211,9 @@ function square(drawn) {
 }
 
 function fitting({ rows, columns }, [height, width]) {
-  if (rows * width > columns * height) return [height, Math.max(1, Math.floor((2 * columns * height + rows) / (2 * rows)))];
-  return [Math.max(1, Math.floor((2 * rows * width + columns) / (2 * columns))), width];
+  const share = (length, part, whole) => Math.max(1, Math.floor((2 * part * length + whole) / (2 * whole)));
+  if (rows * width > columns * height) return [height, share(height, columns, rows)];
+  return [share(width, rows, columns), width];
 }
 
 function scale(cells, [height, width]) {
@@ -187,7 +225,8 @@ function across(cells, count) {
   for (let row = 0; row < cells.rows; row++) {
     for (let cell = 0; cell < length; cell++) {
       const value = cells.values[row * length + cell];
-      for (let pixel = Math.floor((cell * count) / length); pixel < count && pixel * length < (cell + 1) * count; pixel++) {
+      let pixel = Math.floor((cell * count) / length);
+      for (; pixel < count && pixel * length < (cell + 1) * count; pixel++) {
         const shared = Math.min((cell + 1) * count, (pixel + 1) * length) - Math.max(cell * count, pixel * length);
         scaled.values[row * count + pixel] += value * shared;
       }
@@ -203,7 +242,8 @@ function toLevels(drawn) {
 
 function thicken(drawn, leastMean) {
   const { rows, columns, values } = drawn;
-  const at = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? 0 : values[row * columns + column]);
+  const isInside = (row, column) => row >= 0 && column >= 0 && row < rows && column < columns;
+  const at = (row, column) => (isInside(row, column) ? values[row * columns + column] : 0);
   const missing = values.map((value, i) => {
     const row = Math.floor(i / columns), column = i % columns;
     const around = [at(row - 1, column), at(row + 1, column), at(row, column - 1), at(row, column + 1)];
@@ -226,7 +266,8 @@ function place(drawn, size, centre) {
   });
   const image = new Table(...size);
   for (let row = 0; row < drawn.rows; row++) {
-    image.values.set(drawn.values.subarray(row * drawn.columns, (row + 1) * drawn.columns), (row + top) * image.columns + left);
+    const line = drawn.values.subarray(row * drawn.columns, (row + 1) * drawn.columns);
+    image.values.set(line, (row + top) * image.columns + left);
   }
   return image;
 }

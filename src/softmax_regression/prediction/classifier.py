@@ -1,7 +1,7 @@
 """A trained model that answers what a picture shows."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -84,5 +84,8 @@ class Classifier:
     def answer(self, picture: Picture) -> Answer:
         """What a picture shows; raises UserError where nothing is drawn on it."""
         prepared = prepare(picture.grey, self.origin.image_size, self.origin.preparation)
+        if picture.reduction != 1:
+            left, top, right, bottom = (round(edge * picture.reduction) for edge in prepared.box)
+            prepared = replace(prepared, box=(left, top, right, bottom))
         (probabilities,) = self.probabilities(prepared.image[None])
         return Answer(self.origin.classes, probabilities, prepared, picture.notes)

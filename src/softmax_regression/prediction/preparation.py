@@ -19,7 +19,7 @@ ENOUGH_CELLS = 80
 """On the longer side of what was found; with fewer it is looked at again, from closer."""
 PLAIN_SHARE = 0.4
 """Of cells within a level of the paper's middle one: more of them, and the paper is even, as on a screen."""
-SMALLEST_PHOTO = 40
+SMALLEST_PHOTO = 100
 """Pixels on the longer side; in a smaller picture lines and shadows cannot be told apart."""
 OPENING = 6
 """Lines are thinner than the picture's longer side divided by this; what is wider is a shadow."""
@@ -30,6 +30,10 @@ FAINT, FAINT_IN_SMALL, NOISES = 0.35, 0.1, 4.0
 has no finer pixels at a line's edge to find it by."""
 STEP_TO_DEVIATION = 1.0484
 """The standard deviation of normal noise, in medians of the difference of two neighbours: 1 / (√2 · 0.6745)."""
+LEAST_CELLS = 5
+"""Of ink, inside a picture whose edges have some too; fewer are specks."""
+LONGEST_ALONG_EDGE = 0.5
+"""The share of an edge that the end of a line may take."""
 STRAY = 0.01
 """The share of the ink on each side that may lie outside the box, where a gap separates it."""
 LEVELS = 65535
@@ -72,7 +76,7 @@ def prepare(grey: np.ndarray, size: tuple[int, int], how: Preparation) -> Prepar
         scaled = _scale(grey.astype(np.float64), _fitting(grey.shape, size))
         _place(image, np.floor(scaled / grey.size + 0.5), None)
         return Prepared(image, (0, 0, grey.shape[1], grey.shape[0]))
-    found = _find(grey, how.shows == "object")
+    found = _find(grey, how.shows == "strokes" and max(grey.shape) >= SMALLEST_PHOTO)
     drawn = _levels(_scale(_square(found.ink), (how.box, how.box)))
     thin = float(drawn.sum()) < how.least_ink * drawn.size
     if thin:
@@ -81,21 +85,24 @@ def prepare(grey: np.ndarray, size: tuple[int, int], how: Preparation) -> Prepar
     return Prepared(image, found.box, found.inverted, found.levelled, thin)
 
 
-def _find(grey: np.ndarray, is_object: bool) -> _Found:
+def _find(grey: np.ndarray, may_be_photo: bool) -> _Found:
     cells, factor = _cells(grey)
-    paper = _middle(_frame(cells))
+    # Every other cell differs from its neighbour: paper as a camera sees it, and not as a program paints it.
+    photo = may_be_photo and 2 * np.count_nonzero(cells[:, 1:] != cells[:, :-1]) > cells.size
+    # On a photo of a sheet the edges may be the table's.
+    paper = _middle(cells if photo else _frame(cells))
     inverted = bool(paper - cells.min() > cells.max() - paper)
     if not inverted:
         cells, paper = 255 - cells, 255 - paper
-    small = max(grey.shape) < SMALLEST_PHOTO
-    plain = is_object or small or bool((np.abs(cells - paper) <= 1).mean() >= PLAIN_SHARE)
-    ink, least = _even_ink(cells, paper, FAINT_IN_SMALL if small else FAINT) if plain else _uneven_ink(cells)
-    top, bottom, left, right = _box(np.where(ink > least, ink, 0))
+    plain = not may_be_photo or bool((np.abs(cells - paper) <= 1).mean() >= PLAIN_SHARE)
+    ink, least = _even_ink(cells, paper, FAINT if may_be_photo else FAINT_IN_SMALL) if plain else _uneven_ink(cells)
+    inked = _away_from_edges(ink > least, 2 * ink > least) if photo else ink > least
+    top, bottom, left, right = _box(np.where(inked, ink, 0))
     if factor > 1 and max(bottom - top, right - left) < ENOUGH_CELLS:
         first, last, start, end = _closer(grey.shape, factor, (top, bottom, left, right))
         part = grey[first:last, start:end]
         if _factor(part.shape) < factor:
-            found = _find(part, is_object)
+            found = _find(part, may_be_photo)
             x0, y0, x1, y1 = found.box
             return replace(found, box=(x0 + start, y0 + first, x1 + start, y1 + first))
     drawn = ink[top:bottom, left:right]
@@ -106,26 +113,53 @@ def _find(grey: np.ndarray, is_object: bool) -> _Found:
     return _Found(drawn, box, inverted, not plain)
 
 
+def _away_from_edges(inked: np.ndarray, faintly: np.ndarray) -> np.ndarray:
+    """Without what hangs together with the picture's edges, if only `faintly`, bool [rows, columns] both.
+
+    Shadows, and the table's edge: a shadow's end is uneven.
+
+    Unless nothing is left then: a line may run out of the picture. Raises UserError where it is no line.
+    """
+    reached = np.zeros_like(inked)
+    reached[[0, -1]], reached[:, [0, -1]] = inked[[0, -1]], inked[:, [0, -1]]
+    along = max(part.mean() for part in (reached[0], reached[-1], reached[:, 0], reached[:, -1]))
+    count, before = int(reached.sum()), 0
+    while count > before:
+        reached[1:] |= reached[:-1]
+        reached[:-1] |= reached[1:]
+        reached[:, 1:] |= reached[:, :-1]
+        reached[:, :-1] |= reached[:, 1:]
+        reached &= faintly
+        count, before = int(reached.sum()), count
+    left = inked & ~reached
+    if left.sum() >= LEAST_CELLS:
+        return left
+    if along > LONGEST_ALONG_EDGE:
+        raise UserError("nothing is drawn on it")
+    return inked
+
+
 def _factor(shape: tuple[int, ...]) -> int:
     return -(-max(shape) // MOST_CELLS)
 
 
 def _cells(grey: np.ndarray) -> tuple[np.ndarray, int]:
-    """The means of square cells, float64, and how many pixels wide they are; the last rows and columns are repeated."""
+    """The means of square cells, float64, and how many pixels wide they are; the last ones may hold fewer."""
     factor = _factor(grey.shape)
     if factor == 1:
         return grey.astype(np.float64), 1
-    rows, columns = (-(-length // factor) for length in grey.shape)
-    added = [(0, rows * factor - grey.shape[0]), (0, columns * factor - grey.shape[1])]
-    whole = np.pad(grey, added, mode="edge") if added != [(0, 0), (0, 0)] else grey
+    rows, columns = grey.shape
     # Line by line: numpy's sum over the axis takes three times as long.
-    lines: np.ndarray = whole[::factor].astype(np.uint16 if factor <= 257 else np.uint32)
-    for line in range(1, factor):
-        lines += whole[line::factor]
+    lines: np.ndarray = grey[::factor].astype(np.uint16 if factor <= 257 else np.uint32)
+    for line in range(1, min(factor, rows)):
+        part = grey[line::factor]
+        lines[: len(part)] += part
     cells = lines[:, ::factor].astype(np.int64)
-    for column in range(1, factor):
-        cells += lines[:, column::factor]
-    return cells / factor**2, factor
+    for column in range(1, min(factor, columns)):
+        part = lines[:, column::factor]
+        cells[:, : part.shape[1]] += part
+    down, across = (np.minimum(factor, length - np.arange(0, length, factor)) for length in grey.shape)
+    return cells / (down[:, None] * across), factor
 
 
 def _frame(cells: np.ndarray) -> np.ndarray:

@@ -28,8 +28,8 @@ WIDEST_TITLE = 18
 def save(figure: Figure, path: Path, dpi: int = 100) -> None:
     """Write a figure, whole or not at all; raises UserError where the disk refuses."""
     with replacing(path) as temporary:
-        # Without the library's version in it, the picture changes only when what it shows does.
-        figure.savefig(temporary, dpi=dpi, metadata={"Software": None})
+        # PNG whatever the name. Without the library's version in it, the picture changes only when what it shows does.
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def prediction_titles(predicted: Iterable[str], actual: Iterable[str]) -> list[str]:
@@ -60,7 +60,7 @@ def image_grid(images: np.ndarray, titles: Iterable[str], right: Iterable[bool] 
 def seen(
     pictures: Sequence[np.ndarray],
     titles: Sequence[str],
-    boxes: Sequence[tuple[int, int, int, int]],
+    boxes: Sequence[Sequence[float]],
     images: Sequence[np.ndarray],
     said: Sequence[str],
 ) -> Figure:
@@ -79,9 +79,9 @@ def seen(
         size = (right - left, bottom - top)
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, edgecolor=RED, linewidth=1.5))
         axes_of_model.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=min(9, 9 * WIDEST_TITLE / max(1, len(title))), color=BLACK)
-        axes_of_model.set_title(words, fontsize=min(9, 9 * WIDEST_TITLE / max(1, len(words))), color=BLACK)
-        for each in (axes, axes_of_model):
+        for each, text in ((axes, title), (axes_of_model, words)):
+            size_of_letters = min(9, 9 * WIDEST_TITLE / max(1, len(text)))
+            each.set_title(text, fontsize=size_of_letters, color=BLACK, parse_math=False)  # a file may be called $x$
             _frame(each, GREY, 0.8)
     return figure
 

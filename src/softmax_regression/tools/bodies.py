@@ -1,13 +1,12 @@
 """What a request may hold, and the pictures in it; too large a body is refused before it is kept."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
 from fastapi import Request
 from pydantic_core import from_json
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +14,10 @@ from softmax_regression.base.errors import one_line
 from softmax_regression.prediction.pictures import MOST_BYTES
 
 MOST_FILES = 1000
+SOME_BYTES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+"""Content types of a picture whose sender does not say more; the last is what curl puts there by itself."""
+MOST_BYTES_OF_JSON = 4 * 2**20
+"""A thousand images of 28×28; while it is parsed, a second at most, nobody else is answered."""
 LARGE_BODY, MOST_LARGE_BODIES = 2**20, 8
 """Bytes from which on a body counts as large, and how many such are received at once."""
 MOST_DRAINED = 8 * MOST_BYTES
@@ -30,6 +33,7 @@ BODY = {
         "content": {
             "image/*": BINARY,
             "application/octet-stream": BINARY,
+            "application/x-www-form-urlencoded": BINARY,
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -62,23 +66,34 @@ BODY = {
 async def pictures_in(request: Request) -> list[tuple[str, bytes | np.ndarray]]:
     """The pictures of a request with their names: bytes still to be read, or grey levels.
 
-    Raises HTTPException, with one sentence, where there are none.
+    Raises HTTPException, with one sentence, where there are none, or they do not arrive in time.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind.startswith("image/") or kind == "application/octet-stream":
-        return [("picture", await request.body())]
-    if kind == "multipart/form-data":
-        async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
-            files = form.getlist("files")
-            if not files or not all(isinstance(file, UploadFile) for file in files):
-                raise HTTPException(422, "the form has no pictures: send them as `files`, as in curl -F files=@7.png")
-            return [(file.filename or "picture", await file.read()) for file in files if isinstance(file, UploadFile)]
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            if kind.startswith("image/") or kind in SOME_BYTES:
+                return [("picture", await request.body())]
+            if kind == "multipart/form-data":
+                async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
+                    return await _from_form(form)
+            body = await request.body() if kind == "application/json" else b""
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s", CLOSE) from None
     if kind == "application/json":
-        return _from_json(await request.body())
-    raise HTTPException(415, f"{one_line(kind, 100) or 'no content type'}: send image/…, multipart/form-data or JSON")
+        return _from_json(body)
+    raise HTTPException(415, f"{one_line(kind, 100)}: send image/…, multipart/form-data or JSON")
+
+
+async def _from_form(form: FormData) -> list[tuple[str, bytes | np.ndarray]]:
+    files = form.getlist("files")
+    if not files or not all(isinstance(file, UploadFile) for file in files):
+        raise HTTPException(422, "the form has no pictures: send them as `files`, as in curl -F files=@7.png")
+    return [(file.filename or "picture", await file.read()) for file in files if isinstance(file, UploadFile)]
 
 
 def _from_json(body: bytes) -> list[tuple[str, bytes | np.ndarray]]:
+    if len(body) > MOST_BYTES_OF_JSON:
+        raise HTTPException(413, f"JSON of {len(body):,} bytes, must be {MOST_BYTES_OF_JSON:,} at most: send pictures")
     try:
         images = from_json(body)["images"]
         count = len(images)
@@ -100,7 +115,7 @@ def _grey_levels(image: Any, number: int) -> np.ndarray:
             raise ValueError
     except (TypeError, ValueError):
         raise HTTPException(
-            422, f"images[{number}]: must be rows of whole numbers from 0 to 255, all equally long"
+            422, f"images[{number}]: must be a list of rows of whole numbers from 0 to 255, all equally long"
         ) from None
     return grey
 
@@ -110,7 +125,7 @@ class BodyLimit:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.large = asyncio.Semaphore(MOST_LARGE_BODIES)
+        self.large = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, its body limited."""
@@ -118,25 +133,24 @@ class BodyLimit:
         if length.isdigit() and int(length) < LARGE_BODY:
             await self.app(scope, receive, send)
             return
-        size, is_whole = 0, False
+        size, is_counted = 0, False
 
         async def limited() -> Message:
-            nonlocal size, is_whole
-            try:
-                async with asyncio.timeout(None if is_whole else SECONDS_TO_SEND):
-                    message = await receive()
-                    if size < LARGE_BODY <= size + len(message.get("body", b"")):
-                        await stack.enter_async_context(self.large)
-                    size += len(message.get("body", b""))
-                    while size > MOST_BYTES and message.get("more_body") and size < MOST_DRAINED:
-                        message = await receive()
-                        size += len(message.get("body", b""))
-            except TimeoutError:
-                raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s", CLOSE) from None
-            is_whole = not message.get("more_body")
+            nonlocal size, is_counted
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size >= LARGE_BODY and not is_counted:
+                if self.large >= MOST_LARGE_BODIES:
+                    raise HTTPException(503, "too many large pictures arrive at once: try again", CLOSE)
+                self.large, is_counted = self.large + 1, True
+            while size > MOST_BYTES and message.get("more_body") and size < MOST_DRAINED:
+                message = await receive()
+                size += len(message.get("body", b""))
             if size > MOST_BYTES:
                 raise HTTPException(413, f"the body is too large, must have {MOST_BYTES:,} bytes at most", CLOSE)
             return message
 
-        async with AsyncExitStack() as stack:
+        try:
             await self.app(scope, limited, send)
+        finally:
+            self.large -= is_counted

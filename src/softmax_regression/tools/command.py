@@ -18,6 +18,8 @@ from softmax_regression.base.running import run
 # MLflow reads this when imported. Each command imports what it needs itself: help need not wait for DVC or MLflow.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+MODEL_HELP = "A file, models:/softmax-regression@champion, a commit or an experiment; else the project's own."
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def softmax() -> None:
@@ -48,19 +50,22 @@ def compare(a: str, b: str, form: str | None) -> None:
 
 @softmax.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--model", help="A file, models:/softmax-regression@champion, or a revision; else the project's own.")
+@click.option("--model", help=MODEL_HELP)
 @click.option("--json", "form", flag_value="json", help="As a JSON object for each picture.")
 @click.option("--csv", "form", flag_value="csv", help="As comma-separated values.")
-@click.option("--show", type=click.Path(dir_okay=False), help="Draw into a PNG file what the model saw.")
+@click.option("--show", type=click.Path(dir_okay=False), help="Draw what the model saw of the first 20.")
 def predict(files: tuple[str, ...], model: str | None, form: str | None, show: str | None) -> None:
-    """Tell what pictures show: PNG, JPEG, GIF, WebP, TIFF or BMP; FILES may be folders, and - is standard input."""
+    """Tell what pictures show, as in `softmax predict seven.png photos/`.
+
+    PNG, JPEG, GIF, WebP, TIFF or BMP. Of a folder all files with such names are taken; - is standard input.
+    """
     from softmax_regression.tools import models, predicting
 
     predicting.predict(files, models.find(model).load(), form or "text", show)
 
 
 @softmax.command()
-@click.option("--model", help="A file, models:/softmax-regression@champion, or a revision; else the project's own.")
+@click.option("--model", help=MODEL_HELP)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at: 0.0.0.0 is all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free one.")
 @click.option(

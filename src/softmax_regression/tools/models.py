@@ -7,10 +7,11 @@ from pathlib import Path
 
 from softmax_regression.base import project
 from softmax_regression.base.errors import UserError, one_line
+from softmax_regression.base.files import sha256
 from softmax_regression.prediction.classifier import Classifier
 
 FILE = "models/softmax.safetensors"
-REGISTRY = "models:/"
+REGISTRY, SUFFIX = "models:/", ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,23 @@ class Source:
 
 def find(name: str | None) -> Source:
     """The source that is meant: the project's own model, or by its path, its address in MLflow, or a revision."""
-    if name and name.startswith(REGISTRY):
+    if name is not None and name.startswith(REGISTRY):
         return _in_registry(name)
-    path = Path(name) if name else project.root() / FILE
-    return _in_file(path) if path.exists() or not name or path.suffix else _in_revision(name)
+    path = project.root() / FILE if name is None else Path(name)
+    if name is None or name.endswith(SUFFIX) or path.is_file():
+        return in_file(path)
+    return _in_revision(name)
 
 
-def _in_file(path: Path) -> Source:
+def in_file(path: Path) -> Source:
+    """The source that is a file."""
+
     def version() -> str:
         try:
-            found = path.stat()
+            return sha256(path)
         except OSError as error:
-            raise UserError(f"{path}: {error.strerror}; dvc repro or dvc pull makes the pipeline's own") from None
-        return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+            own = "in a clone, dvc repro or dvc pull brings the pipeline's own; elsewhere give --model FILE"
+            raise UserError(f"{path}: {error.strerror}; {own}") from None
 
     def fetch(_: Path) -> Path:
         version()
@@ -61,6 +66,8 @@ def _in_registry(address: str) -> Source:
 
     from softmax_regression.tracking import registry, runs
 
+    if not set("@/") & set(address.removeprefix(REGISTRY)):
+        raise UserError(f"{address}: must end with an alias or a version, as in {address}@champion or {address}/1")
     client = runs.connect(project.root())
 
     def version() -> str:

@@ -1,6 +1,7 @@
 """What `softmax predict` prints and draws."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from softmax_regression.prediction.classifier import Answer, Classifier
 
 STANDARD_INPUT = "-"
 ENDINGS = ", ".join(sorted(pictures.SUFFIXES))
-MOST_DRAWN = 20
+MOST_DRAWN, MOST_PIXELS_DRAWN = 20, 600
 """Pictures in what `--show` draws."""
 Writer = Callable[[str, Answer], None]
 
@@ -28,22 +29,30 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
     files = list(find(names))
     if not files:
         raise UserError(f"{names[0]}: no pictures in it; their names end with {ENDINGS}")
+    # A name that is no text, which the file system allows, is not to end it.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     write = WRITERS[form](classifier, max(map(len, files)))
-    drawn: list[tuple[str, np.ndarray, Answer]] = []
+    drawn: list[tuple[str, np.ndarray, float, Answer]] = []
     failed = 0
     for name in _with_progress(files):
         try:
-            picture = pictures.read(sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name))
+            given = sys.stdin.buffer.read(pictures.MOST_BYTES + 1) if name == STANDARD_INPUT else Path(name)
+            picture = pictures.read(given)
             answer = classifier.answer(picture)
         except (UserError, OSError) as error:
             failed += 1
-            print(f"{name}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            print(f"{name}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr, flush=True)
             continue
         write(name, answer)
         if drawing and len(drawn) < MOST_DRAWN:
-            drawn.append((name, picture.grey, answer))
+            step = -(-max(picture.grey.shape) // MOST_PIXELS_DRAWN)
+            small = picture.grey[::step, ::step].copy()  # so that the rest is not kept
+            drawn.append((Path(name).name, small, step * picture.reduction, answer))
     if drawing and drawn:
         _draw(drawn, Path(drawing))
+        if len(files) > MOST_DRAWN:
+            print(f"{drawing}: the first {MOST_DRAWN} of {len(files)} pictures", file=sys.stderr)
     if failed:
         raise UserError(f"{failed} of {len(files)} pictures could not be answered")
 
@@ -53,9 +62,14 @@ def find(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name != STANDARD_INPUT and (folder := Path(name)).is_dir():
             inside = (path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
-            yield from sorted(str(path) for path in inside if not path.name.startswith("."))
+            yield from sorted(str(path) for path in inside if path.is_file() and not is_hidden(path, folder))
         else:
             yield name
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file in a folder, or what it lies in there, is hidden."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _with_progress(files: Sequence[str]) -> Iterable[str]:
@@ -86,11 +100,11 @@ def _json(_: Classifier, __: int) -> Writer:
 
 def _csv(classifier: Classifier, _: int) -> Writer:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "class", "probability", *(f"p({name})" for name in classifier.origin.classes)])
+    table.writerow(["file", "class", "probability", "unsure", *(f"p({name})" for name in classifier.origin.classes)])
 
     def write(name: str, answer: Answer) -> None:
         best, probability = answer.ranked[0]
-        table.writerow([name, best, probability, *answer.probabilities.tolist()])
+        table.writerow([name, best, probability, str(answer.is_unsure).lower(), *answer.probabilities.tolist()])
 
     return write
 
@@ -98,12 +112,12 @@ def _csv(classifier: Classifier, _: int) -> Writer:
 WRITERS: dict[str, Callable[[Classifier, int], Writer]] = {"text": _text, "json": _json, "csv": _csv}
 
 
-def _draw(drawn: Sequence[tuple[str, np.ndarray, Answer]], path: Path) -> None:
+def _draw(drawn: Sequence[tuple[str, np.ndarray, float, Answer]], path: Path) -> None:
+    """Draw pictures with their names, each reduced by a number, and their answers."""
     from softmax_regression.results import figures  # here: matplotlib takes longer than all the rest
 
-    names, greys, answers = zip(*drawn, strict=True)
+    names, greys, reductions, answers = zip(*drawn, strict=True)
     said = [f"{answer.ranked[0][0]}  {answer.ranked[0][1]:.2f}" for answer in answers]
-    prepared = [answer.prepared for answer in answers]
-    titles = [Path(name).name for name in names]
-    figure = figures.seen(greys, titles, [each.box for each in prepared], [each.image for each in prepared], said)
-    figures.save(figure, path)
+    boxes = [[edge / each for edge in answer.prepared.box] for each, answer in zip(reductions, answers, strict=True)]
+    images = [answer.prepared.image for answer in answers]
+    figures.save(figures.seen(greys, names, boxes, images, said), path)

@@ -1,6 +1,7 @@
 """The model behind HTTP: pictures in, answers out, and the page to draw on."""
 
 import asyncio
+import errno
 import functools
 import gc
 import os
@@ -9,7 +10,8 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import anyio
@@ -24,15 +26,17 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from uvicorn.supervisors import Multiprocess
 
 from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.running import end_without
+from softmax_regression.data import weights
 from softmax_regression.data.weights import VERSION
 from softmax_regression.drawing import page
 from softmax_regression.prediction import pictures
 from softmax_regression.prediction.classifier import Answer, Classifier
-from softmax_regression.prediction.pictures import MOST_BYTES, Picture
+from softmax_regression.prediction.pictures import MOST_BYTES, MOST_PIXELS, Picture
 from softmax_regression.results.evaluation import UNSURE
 from softmax_regression.tools import models
 from softmax_regression.tools.bodies import BODY, SECONDS_TO_SEND, BodyLimit, pictures_in
@@ -40,10 +44,10 @@ from softmax_regression.tools.models import Source
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """At whether there is another model."""
-SMALL_BODY = 2**14
-"""Bytes up to which a request is answered at once: handing it to a thread takes as long again as answering it."""
-MOST_AT_WORK = 2
-"""Larger ones worked on at once: a picture of 50 megapixels takes 0.6 GB while it is decoded."""
+FEW_PIXELS = 250_000
+"""Up to which a request is answered at once: handing it to a thread takes as long again as answering a small one."""
+MOST_AT_WORK = 1
+"""Larger ones worked on at once by each process: a picture of 50 megapixels takes up to 0.6 GB while it is decoded."""
 
 
 class PreparedModel(BaseModel):
@@ -92,6 +96,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     408: {"model": RefusalModel, "description": f"The body did not arrive within {SECONDS_TO_SEND:.0f} s"},
     413: {"model": RefusalModel, "description": f"The body has more than {MOST_BYTES:,} bytes"},
     415: {"model": RefusalModel, "description": "The body is neither pictures nor JSON"},
+    503: {"model": RefusalModel, "description": "Too many large bodies arrive at once"},
     422: {"model": RefusalModel, "description": "No picture, a damaged one, or nothing drawn on it"},
 }
 
@@ -111,16 +116,29 @@ class Served:
         weight, bias = (array.astype(np.float32) for array in (classifier.weight, classifier.bias))
         return cls(version, classifier, page.render(weight, bias, classifier.origin, UNSURE))
 
+    @classmethod
+    def load_or_kept(cls, source: Source, kept: Path) -> Self:
+        """Likewise; where it cannot be read, the last one that could, of which `kept` is a copy."""
+        try:
+            return cls.load(source)
+        except UserError:
+            return replace(cls.load(models.in_file(kept)), version="kept")
+
+    def keep(self, kept: Path) -> None:
+        """Copy the model, for a process that begins when there is a broken one."""
+        weight, bias = (array.astype(np.float32) for array in (self.classifier.weight, self.classifier.bias))
+        weights.write(kept, weight, bias, self.classifier.origin)
+
 
 class Metrics:
     """What is counted, for Prometheus."""
 
     def __init__(self) -> None:
         own = CollectorRegistry()
-        self.answers = Counter("predictions", "Pictures by the class they show", ["class_name"], registry=own)
-        self.refusals = Counter("refused_requests", "Requests by status", ["status"], registry=own)
-        self.models = Counter("models", "Models found at the source", ["outcome"], registry=own)
-        self.seconds = Histogram("predict_seconds", "From a request to its answer", registry=own)
+        self.answers = Counter("softmax_predictions", "Pictures by the class they show", ["class_name"], registry=own)
+        self.refusals = Counter("softmax_refusals", "Requests by status", ["status"], registry=own)
+        self.models = Counter("softmax_models", "Models found at the source", ["outcome"], registry=own)
+        self.seconds = Histogram("softmax_seconds", "From a request to its answer", registry=own)
         self.registry = own
 
     def tell(self) -> bytes:
@@ -140,14 +158,14 @@ class Route(APIRoute):
         return self.endpoint
 
 
-def create(source: Source) -> FastAPI:
-    """The application; raises UserError where there is no model."""
-    served, metrics = Served.load(source), Metrics()
+def create(source: Source, kept: Path) -> FastAPI:
+    """The application; `kept` is a copy of the last model that could be read. Raises UserError where there is none."""
+    served, metrics = Served.load_or_kept(source, kept), Metrics()
     metrics.models.labels("taken").inc()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_follow(source, served, metrics))
+        watcher = asyncio.create_task(_follow(source, kept, served, metrics))
         yield
         watcher.cancel()
 
@@ -161,12 +179,19 @@ def create(source: Source) -> FastAPI:
         metrics.refusals.labels(str(error.status_code)).inc()
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # whom nobody receives
+
     @app.post("/predict", responses={200: {"model": PredictionsModel}, **REFUSALS}, openapi_extra=BODY)
     async def predict(request: Request) -> Response:
         """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as grey levels."""
         with metrics.seconds.time():
             given = await pictures_in(request)
-            if sum(len(each) if isinstance(each, bytes) else each.size for _, each in given) <= SMALL_BODY:
+            pixels = sum(pictures.count_pixels(each) if isinstance(each, bytes) else each.size for _, each in given)
+            if pixels > MOST_PIXELS:
+                raise HTTPException(422, f"{pixels:,} pixels in all, must be {MOST_PIXELS:,} at most")
+            if pixels <= FEW_PIXELS:
                 answers = _answer_all(served.classifier, given)
             else:
                 async with at_work:
@@ -195,19 +220,18 @@ def create(source: Source) -> FastAPI:
     return app
 
 
-async def _follow(source: Source, served: Served, metrics: Metrics) -> None:
-    """Take over each new model; one that cannot be read is refused, once, and the present one stays."""
-    seen, complaint = served.version, ""
+async def _follow(source: Source, kept: Path, served: Served, metrics: Metrics) -> None:
+    """Take over each new model; one that cannot be read is refused, and the present one stays."""
+    complaint = ""
     while True:
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
         try:
-            version = await anyio.to_thread.run_sync(source.version)
-            if version == seen:
+            if await anyio.to_thread.run_sync(source.version) == served.version:
                 continue
-            seen = version
             found = await anyio.to_thread.run_sync(Served.load, source)
+            found.keep(kept)
         except Exception as error:  # whatever is wrong there, the present model goes on answering
-            if complaint != (complaint := one_line(error)):  # not each time
+            if complaint != (complaint := one_line(error)):  # told once, and tried again each time
                 metrics.models.labels("refused").inc()
                 _say(f"the present model stays: {complaint}")
             continue
@@ -234,22 +258,24 @@ def serve(model: str | None, host: str, port: int, processes: int) -> None:
 
     Raises UserError where there is no model, or the address is taken.
     """
-    models.find(model).load()  # told here, once, instead of by each process
+    first = Served.load(models.find(model))  # what is wrong with it is told here, once, instead of by each process
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise UserError(
-            f"{host}:{port}: {os.strerror(error.errno or 0)}; another one: softmax serve --port {port + 1}"
-        ) from None
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        instead = f"; another one: softmax serve --port {port + 1}" if error.errno == errno.EADDRINUSE else ""
+        raise UserError(f"{host}:{port}: {reason}{instead}") from None
     # Of a socket that is given, asyncio does not see that it is TCP; without this each answer waits for 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
-    _say(f"Draw at {address}/, or send pictures to {address}/predict; {address}/docs describes it. Ctrl-C ends it.")
+    _say(f"Draw at {address}/, or send pictures to {address}/predict. Ctrl-C ends it.")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where the processes count together
+        kept = Path(folder) / "kept.safetensors"
+        first.keep(kept)
         config = uvicorn.Config(
-            functools.partial(create_named, model),
+            functools.partial(create_named, model, kept),
             factory=True,
             workers=processes,
             log_level="error",
@@ -259,10 +285,10 @@ def serve(model: str | None, host: str, port: int, processes: int) -> None:
         Multiprocess(config, [listening]).run()
 
 
-def create_named(model: str | None) -> FastAPI:
+def create_named(model: str | None, kept: Path) -> FastAPI:
     """The application in a process of its own, which ends with the one that started it."""
     end_without(os.getppid())
-    app = create(models.find(model))
+    app = create(models.find(model), kept)
     gc.collect()
     gc.freeze()  # what is loaded stays; looking it through for garbage again and again takes a tenth of the time
     return app
