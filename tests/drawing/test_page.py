@@ -238,6 +238,11 @@ def test_all_can_be_reached_by_keyboard_and_every_part_has_a_name(page: Page) ->
     for canvas in page.locator("canvas").all():
         assert canvas.get_attribute("aria-label")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tracks = [track.bounding_box() for track in page.locator(".track").all()]
+    assert (
+        len({(box["x"], box["width"]) for box in tracks if box}) == 1 and len({box["y"] for box in tracks if box}) == 10
+    )
+    assert all(box and box["width"] > 150 for box in tracks)
 
 
 def test_letters_stand_out_from_what_is_behind_them(page: Page) -> None:
