@@ -47,7 +47,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 FEW_PIXELS = 250_000
 """Up to which a request is answered at once: handing it to a thread takes as long again as answering a small one."""
 MOST_AT_WORK = 1
-"""Larger ones worked on at once by each process: a picture of 50 megapixels takes up to 0.6 GB while it is decoded."""
+"""Larger ones worked on at once by each process: a picture of 50 megapixels takes up to 1.1 GB while it is decoded."""
 
 
 class PreparedModel(BaseModel):
