@@ -66,7 +66,7 @@ def test_each_experiment_is_one_complete_run_of_its_name(session: Session) -> No
 def test_the_figures_of_an_experiment_in_a_copy_are_kept(session: Session) -> None:
     (run,) = [run for run in session.runs() if run.info.run_name == "slow"]
     client = MlflowClient(f"sqlite:///{session.clone.folder / 'mlflow.db'}")
-    assert len(client.list_artifacts(run.info.run_id, "figures")) == 7
+    assert len(client.list_artifacts(run.info.run_id, "figures")) == 8
 
 
 def test_the_page_of_plots_lays_the_curves_of_two_experiments_over_each_other(session: Session) -> None:
