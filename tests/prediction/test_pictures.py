@@ -50,6 +50,8 @@ def test_transparency_is_put_on_white() -> None:
     picture = pictures.read(encoded(Image.fromarray(black)))
     assert picture.grey.tolist() == [[255, 155, 0]]
     assert picture.notes == ("transparency put on white",)
+    black[0, :, 3] = 255
+    assert pictures.read(encoded(Image.fromarray(black))).notes == ()
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     palette.putpalette([0, 0, 0, 10, 10, 10])
     assert pictures.read(encoded(palette, transparency=0)).grey.tolist() == [[255, 10]]

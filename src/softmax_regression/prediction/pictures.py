@@ -90,9 +90,11 @@ def _decode(image: ImageFile.ImageFile) -> Picture:
         notes.append("16 bits a pixel")
         grey = _by_strips(_from_16_bits, np.asarray(turned))
     elif turned.has_transparency_data:
-        notes.append("transparency put on white")
         colours = turned.convert("RGBA")
-        grey = _by_strips(on_white, np.asarray(colours.convert("L")), np.asarray(colours.getchannel("A")))
+        alpha = colours.getchannel("A")
+        if alpha.getextrema()[0] != 255:
+            notes.append("transparency put on white")
+        grey = _by_strips(on_white, np.asarray(colours.convert("L")), np.asarray(alpha))
     else:
         grey = np.asarray(turned.convert("L"))
     return Picture(grey, tuple(notes), longest / max(turned.size))
