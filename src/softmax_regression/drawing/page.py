@@ -15,7 +15,7 @@ PARTS = files(__package__)
 
 
 def render(weight: np.ndarray, bias: np.ndarray, origin: Origin, unsure: float) -> str:
-    """The page for a model: weight float32 [classes, pixels], bias float32 [classes].
+    """The page for a model: weight [classes, pixels] and bias [classes], which it holds as float32.
 
     Below the probability `unsure` an answer is called that.
     """

@@ -22,7 +22,7 @@ PLAIN_SHARE = 0.4
 SMALLEST_PHOTO = 100
 """Pixels on the longer side; in a smaller picture lines and shadows cannot be told apart."""
 OPENING = 6
-"""Lines are thinner than the picture's longer side divided by this; what is wider is a shadow."""
+"""Lines are thinner than twice the picture's longer side divided by this; what is wider is a shadow."""
 LEAST_CONTRAST = 0.1
 """Between ink and paper, whose levels are 0 and 1; less is no drawing."""
 FAINT, FAINT_IN_SMALL, NOISES = 0.35, 0.1, 4.0
@@ -116,9 +116,8 @@ def _find(grey: np.ndarray, may_be_photo: bool) -> _Found:
 def _away_from_edges(inked: np.ndarray, faintly: np.ndarray) -> np.ndarray:
     """Without what hangs together with the picture's edges, if only `faintly`, bool [rows, columns] both.
 
-    Shadows, and the table's edge: a shadow's end is uneven.
-
-    Unless nothing is left then: a line may run out of the picture. Raises UserError where it is no line.
+    That is shadows, whose end is uneven, and the table's edge. Unless nothing is left then: a line may run out of the
+    picture. Raises UserError where it is no line.
     """
     reached = np.zeros_like(inked)
     reached[[0, -1]], reached[:, [0, -1]] = inked[[0, -1]], inked[:, [0, -1]]

@@ -76,11 +76,10 @@ async def pictures_in(request: Request) -> list[tuple[str, bytes | np.ndarray]]:
             if kind == "multipart/form-data":
                 async with request.form(max_files=MOST_FILES, max_fields=MOST_FILES) as form:
                     return await _from_form(form)
-            body = await request.body() if kind == "application/json" else b""
+            if kind == "application/json":
+                return _from_json(await request.body())
     except TimeoutError:
         raise HTTPException(408, f"the body did not arrive within {SECONDS_TO_SEND:.0f} s", CLOSE) from None
-    if kind == "application/json":
-        return _from_json(body)
     raise HTTPException(415, f"{one_line(kind, 100)}: send image/…, multipart/form-data or JSON")
 
 

@@ -113,8 +113,7 @@ class Served:
     def load(cls, source: Source) -> Self:
         """Read the model that is there; raises UserError where it is none."""
         version, classifier = source.version(), source.load()
-        weight, bias = (array.astype(np.float32) for array in (classifier.weight, classifier.bias))
-        return cls(version, classifier, page.render(weight, bias, classifier.origin, UNSURE))
+        return cls(version, classifier, page.render(classifier.weight, classifier.bias, classifier.origin, UNSURE))
 
     @classmethod
     def load_or_kept(cls, source: Source, kept: Path) -> Self:
@@ -134,17 +133,13 @@ class Metrics:
     """What is counted, for Prometheus."""
 
     def __init__(self) -> None:
-        own = CollectorRegistry()
-        self.answers = Counter("softmax_predictions", "Pictures by the class they show", ["class_name"], registry=own)
-        self.refusals = Counter("softmax_refusals", "Requests by status", ["status"], registry=own)
-        self.models = Counter("softmax_models", "Models found at the source", ["outcome"], registry=own)
-        self.seconds = Histogram("softmax_seconds", "From a request to its answer", registry=own)
-        self.registry = own
+        self.answers = Counter("softmax_predictions", "Pictures by the class they show", ["class_name"])
+        self.refusals = Counter("softmax_refusals", "Requests by status", ["status"])
+        self.models = Counter("softmax_models", "Models found at the source", ["outcome"])
+        self.seconds = Histogram("softmax_seconds", "From a request to its answer")
 
     def tell(self) -> bytes:
-        """The counts of all processes together, in Prometheus' format."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
+        """The counts of all processes together, which PROMETHEUS_MULTIPROC_DIR holds, in Prometheus' format."""
         together = CollectorRegistry()
         MultiProcessCollector(together)
         return generate_latest(together)
