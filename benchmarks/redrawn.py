@@ -17,8 +17,8 @@ from tables import fill
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
+from softmax_regression.pictures.preparation import prepare
 from softmax_regression.prediction.classifier import Classifier
-from softmax_regression.prediction.preparation import prepare
 from softmax_regression.results.statistics import wilson_interval, with_interval
 
 ROOT = Path(__file__).parents[1]
@@ -50,13 +50,13 @@ def classify(kind: str, part: int) -> tuple[int, int, float, int]:
     classifier = Classifier.load(ROOT / "models/softmax.safetensors")
     random = np.random.default_rng([SEED, part])
     pictures = [redraw(image, kind, random) for image in test.images]
-    size, how = classifier.origin.image_size, classifier.origin.preparation
-    scaled = np.stack([np.asarray(Image.fromarray(picture).resize(size[::-1])) for picture in pictures])
+    (height, width), how = classifier.origin.image_size, classifier.origin.preparation
+    scaled = np.stack([np.asarray(Image.fromarray(picture).resize((width, height))) for picture in pictures])
     start = time.process_time()
     answers = []
     for picture in pictures:
         try:
-            image = prepare(picture, size, how).image
+            image = prepare(picture, (height, width), how).image
             answers.append(int(classifier.probabilities(image[None]).argmax()))
         except UserError:
             answers.append(-1)

@@ -18,8 +18,8 @@ from PIL import Image
 
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.weights import Origin
+from softmax_regression.pictures.preparation import prepare
 from softmax_regression.prediction.classifier import Classifier
-from softmax_regression.prediction.preparation import prepare
 from softmax_regression.sources import datasets
 from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
 from softmax_regression.training.loop import fit

@@ -8,6 +8,8 @@ from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet, Preparation
 
+WANTED = "uint8 [N > 0, height, width] or [N > 0, height, width, 3]"
+
 
 def test_a_saved_set_comes_back(small: ImageSet, tmp_path: Path) -> None:
     small.save(tmp_path / "train.safetensors")
@@ -27,6 +29,14 @@ def test_equal_sets_give_equal_bytes(small: ImageSet, tmp_path: Path) -> None:
 def test_pixels_are_the_rows_of_each_image_one_after_another(small: ImageSet) -> None:
     assert small.pixels.shape == (23, 6)
     np.testing.assert_array_equal(small.pixels[4], [*small.images[4, 0], *small.images[4, 1], *small.images[4, 2]])
+
+
+def test_images_in_colour_have_three_numbers_a_pixel(small: ImageSet, tmp_path: Path) -> None:
+    colours = np.arange(23 * 18, dtype=np.uint16).astype(np.uint8).reshape(23, 3, 2, 3)
+    replace(small, images=colours).save(tmp_path / "colours")
+    loaded = ImageSet.load(tmp_path / "colours")
+    assert (loaded.image_size, loaded.model_shape, small.image_size) == ((3, 2, 3), (3, 18), (3, 2))
+    np.testing.assert_array_equal(loaded.pixels[1], colours[1].ravel())
 
 
 @pytest.mark.parametrize(("share", "held_out"), [(0.1, 2), (0.5, 12), (1e-9, 1), (0.999, 22)])
@@ -50,12 +60,14 @@ def test_nothing_can_be_held_out_of_one_image(small: ImageSet) -> None:
         (np.zeros((23, 6), np.uint8), "uint8 [23, 6]"),
         (np.zeros((0, 3, 2), np.uint8), "uint8 [0, 3, 2]"),
         (np.zeros((23, 0, 2), np.uint8), "uint8 [23, 0, 2]"),
+        (np.zeros((23, 3, 2, 4), np.uint8), "uint8 [23, 3, 2, 4]"),
+        (np.zeros((23, 3, 2, 1), np.uint8), "uint8 [23, 3, 2, 1]"),
     ],
 )
 def test_wrong_images_are_refused(images: np.ndarray, found: str, small: ImageSet) -> None:
     with pytest.raises(UserError) as refused:
         replace(small, images=images)
-    assert str(refused.value) == f"small: images are {found}, must be uint8 [N > 0, height, width]"
+    assert str(refused.value) == f"small: images are {found}, must be {WANTED}"
 
 
 @pytest.mark.parametrize(

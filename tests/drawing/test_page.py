@@ -18,9 +18,9 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import Preparation
 from softmax_regression.drawing.page import render
-from softmax_regression.prediction import pictures
+from softmax_regression.pictures import reading
+from softmax_regression.pictures.preparation import prepare
 from softmax_regression.prediction.classifier import Classifier
-from softmax_regression.prediction.preparation import prepare
 from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
 
 pytestmark = needs_browser
@@ -116,7 +116,7 @@ def test_grey_levels_are_those_of_the_pipeline(wide: Page) -> None:
             { width, height, data: Uint8ClampedArray.from(atob(values), letter => letter.charCodeAt(0)) }).values]""",
         [30, 20, base64.b64encode(pixels.tobytes()).decode()],
     )
-    assert values == pictures.read(png.getvalue()).grey.ravel().tolist()
+    assert values == reading.read(png.getvalue()).levels.ravel().tolist()
 
 
 def test_probabilities_are_those_of_the_pipeline_for_a_thousand_images(wide: Page, classifier: Classifier) -> None:
@@ -198,7 +198,7 @@ def test_a_picture_instead_of_a_drawing(page: Page, classifier: Classifier, way:
     red = f"[...document.getElementById('drawing').getContext('2d').{WHOLE.replace('28', '560')}]"
     frame = page.evaluate(f"{red}.filter((level, i, all) => i % 4 === 0 && level > 150 && all[i + 1] < 80).length")
     assert frame > 500  # what was taken of the picture
-    expected = classifier.answer(pictures.read(picture))
+    expected = classifier.answer(reading.read(picture))
     np.testing.assert_allclose(page.evaluate("seen.probabilities"), expected.probabilities, rtol=0, atol=1e-12)
     draw(page, SEVEN)  # takes the picture away
     assert "picture" not in page.locator("#done").inner_text()

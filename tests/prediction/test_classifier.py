@@ -9,8 +9,8 @@ from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet, Preparation
 from softmax_regression.data.weights import Origin
 from softmax_regression.model import exact
+from softmax_regression.pictures.reading import Picture
 from softmax_regression.prediction.classifier import Classifier
-from softmax_regression.prediction.pictures import Picture
 
 ORIGIN = Origin("stripes", ("upright", "level"), (4, 4), Preparation("strokes", box=4), "0" * 32)
 # Ink in the second row speaks for a level stripe, in the second column for an upright one.

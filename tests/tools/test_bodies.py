@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from softmax_regression.prediction.pictures import MOST_BYTES
+from softmax_regression.pictures.reading import MOST_BYTES
 from softmax_regression.tools import bodies
 from softmax_regression.tools.bodies import LARGE_BODY, MOST_DRAINED, MOST_LARGE_BODIES, BodyLimit, pictures_in
 

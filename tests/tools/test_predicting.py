@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from softmax_regression.prediction import pictures
+from softmax_regression.pictures import reading
 from softmax_regression.prediction.classifier import Classifier
 from softmax_regression.sources.datasets import bundled_digits
 from softmax_regression.tools import predicting
@@ -47,7 +47,7 @@ def test_a_line_for_each_picture_with_class_probability_and_runner_up(
     names = ["a.png", "b.JPG", "c.webp", "more/d.gif", "more/e 5.bmp"]
     assert len(lines) == len(names)
     for line, name in zip(lines, names, strict=True):
-        answer = classifier.answer(pictures.read(folder / name))
+        answer = classifier.answer(reading.read(folder / name))
         (best, probability), (second, share), *_ = answer.ranked
         unsure = "  unsure" if answer.is_unsure else ""
         width = max(len(str(folder / each)) for each in names)
@@ -58,7 +58,7 @@ def test_json_has_an_object_a_line(folder: Path, model_file: Path, classifier: C
     files = [str(folder / name) for name in ("c.webp", "a.png")]
     printed, _ = typed("predict", "--json", "--model", str(model_file), *files)
     found = [json.loads(line) for line in printed.splitlines()]
-    expected = [{"file": file, **classifier.answer(pictures.read(Path(file))).as_json()} for file in files]
+    expected = [{"file": file, **classifier.answer(reading.read(Path(file))).as_json()} for file in files]
     assert found == json.loads(json.dumps(expected))
     assert found[0].keys() == {"file", "class", "probability", "unsure", "probabilities", "prepared"}
 
@@ -66,7 +66,7 @@ def test_json_has_an_object_a_line(folder: Path, model_file: Path, classifier: C
 def test_csv_has_a_column_for_each_class(folder: Path, model_file: Path, classifier: Classifier) -> None:
     printed, _ = typed("predict", "--csv", "--model", str(model_file), str(folder / "a.png"))
     (row,) = csv.DictReader(io.StringIO(printed))
-    answer = classifier.answer(pictures.read(folder / "a.png"))
+    answer = classifier.answer(reading.read(folder / "a.png"))
     assert (row.pop("file"), row.pop("class")) == (str(folder / "a.png"), answer.ranked[0][0])
     assert float(row.pop("probability")) == answer.ranked[0][1]
     assert row.pop("unsure") == str(answer.is_unsure).lower()

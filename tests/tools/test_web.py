@@ -20,9 +20,9 @@ import requests
 from PIL import Image
 
 from softmax_regression.data import weights
-from softmax_regression.prediction import pictures
+from softmax_regression.pictures import reading
+from softmax_regression.pictures.reading import MOST_BYTES, Picture
 from softmax_regression.prediction.classifier import Classifier
-from softmax_regression.prediction.pictures import MOST_BYTES, Picture
 from softmax_regression.sources.datasets import bundled_digits
 
 PATIENCE = 60
@@ -89,7 +89,7 @@ def digit(number: int) -> np.ndarray:
 def test_the_bytes_of_a_picture_are_answered_as_by_the_classifier(server: Server, classifier: Classifier) -> None:
     content = encoded(digit(0))
     (answer,) = server.predict(content).json()["predictions"]
-    assert answer == {"file": "picture", **json.loads(json.dumps(classifier.answer(pictures.read(content)).as_json()))}
+    assert answer == {"file": "picture", **json.loads(json.dumps(classifier.answer(reading.read(content)).as_json()))}
     assert answer["prepared"]["done"] == ["dark on light, inverted"]
     for kind in ("", "application/octet-stream", "application/x-www-form-urlencoded"):
         assert server.predict(content, kind).json()["predictions"] == [answer]
@@ -100,7 +100,7 @@ def test_several_files_are_answered_in_their_order(server: Server, classifier: C
     answers = requests.post(f"{server.address}/predict", files=files, timeout=PATIENCE).json()["predictions"]
     assert [answer["file"] for answer in answers] == [f"{number}.jpg" for number in range(5)]
     for answer, (_, (_, content)) in zip(answers, files, strict=True):
-        assert answer["class"] == classifier.answer(pictures.read(content)).ranked[0][0]
+        assert answer["class"] == classifier.answer(reading.read(content)).ranked[0][0]
 
 
 def test_arrays_are_pictures_too(server: Server, classifier: Classifier) -> None:
@@ -226,7 +226,7 @@ def test_health_names_the_model(server: Server, classifier: Classifier) -> None:
 
 def test_what_is_answered_and_refused_is_counted_over_all_processes(server: Server, classifier: Classifier) -> None:
     content = encoded(digit(2))
-    shown = classifier.answer(pictures.read(content)).ranked[0][0]
+    shown = classifier.answer(reading.read(content)).ranked[0][0]
     names = (
         f'softmax_predictions_total{{class_name="{shown}"}}',
         'softmax_refusals_total{status="415"}',
@@ -314,7 +314,7 @@ SENT = 10_000
 @pytest.mark.slow
 def test_ten_thousand_random_and_damaged_requests_leave_it_well(server: Server) -> None:
     random = np.random.default_rng(0)
-    sound = [encoded(digit(number), form) for number, form in enumerate(pictures.FORMATS)]
+    sound = [encoded(digit(number), form) for number, form in enumerate(reading.FORMATS)]
     kinds = (
         "image/png",
         "application/json",

@@ -46,7 +46,7 @@ class ImageSet:
     """Images and what is known of them; the image size and the number of classes are read from here alone."""
 
     images: np.ndarray
-    """uint8 [N, height, width], 0 the background and 255 the full stroke."""
+    """uint8 [N, height, width], 0 the background and 255 the full stroke; in colour [N, height, width, 3]."""
     labels: np.ndarray
     """int64 [N], each an index into `classes`."""
     classes: tuple[str, ...]
@@ -56,8 +56,10 @@ class ImageSet:
     preparation: Preparation = Preparation()
 
     def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 3 or self.images.size == 0:
-            raise UserError(f"{self.dataset}: images are {_layout(self.images)}, must be uint8 [N > 0, height, width]")
+        shape = self.images.shape
+        if self.images.dtype != np.uint8 or 0 in shape or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
+            wanted = "uint8 [N > 0, height, width] or [N > 0, height, width, 3]"
+            raise UserError(f"{self.dataset}: images are {_layout(self.images)}, must be {wanted}")
         if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
             raise UserError(f"{self.dataset}: labels are {_layout(self.labels)}, must be int64 [{len(self.images)}]")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
@@ -67,8 +69,13 @@ class ImageSet:
         return len(self.labels)
 
     @property
+    def image_size(self) -> tuple[int, ...]:
+        """Height and width, in colour also 3."""
+        return self.images.shape[1:]
+
+    @property
     def pixels(self) -> np.ndarray:
-        """The images as rows: uint8 [N, height * width]."""
+        """The images as rows: uint8 [N, height * width], in colour three times as many."""
         return self.images.reshape(len(self), -1)
 
     @property

@@ -1,5 +1,6 @@
 """The model's file: weight, bias and what the model is of, as safetensors, checked before anything uses it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,8 +22,8 @@ class Origin:
 
     dataset: str
     classes: tuple[str, ...]
-    image_size: tuple[int, int]
-    """Height, width."""
+    image_size: tuple[int, ...]
+    """Height, width, and 3 where the images have colours."""
     preparation: Preparation
     data: str
     """The MD5 of the file with the training images, by which dvc.lock knows it."""
@@ -31,8 +32,7 @@ class Origin:
     @classmethod
     def of(cls, images: ImageSet, data: str) -> Self:
         """Of a model for images like these; `data` is the MD5 of their file."""
-        height, width = images.images.shape[1:]
-        return cls(images.dataset, images.classes, (height, width), images.preparation, data)
+        return cls(images.dataset, images.classes, images.image_size, images.preparation, data)
 
     @classmethod
     def parse(cls, description: Mapping[str, Any], shape: tuple[int, ...]) -> Self:
@@ -46,16 +46,19 @@ class Origin:
         fits = (
             all(isinstance(text, str) for text in texts)
             and isinstance(size, list)
-            and [type(length) for length in size] == [int, int]
-            and shape == (len(set(classes)), size[0] * size[1])
+            and all(type(length) is int and length > 0 for length in size)
+            and (len(size) == 2 or (len(size) == 3 and size[2] == 3))
+            and shape == (len(set(classes)), math.prod(size))
         )
         if not fits:
             raise UserError("what it says of itself does not fit its weights: train it again")
-        height, width = size
         how = Preparation.of(values["preparation"])
-        known = cls(**values | {"classes": tuple(classes), "image_size": (height, width), "preparation": how})
-        if known.preparation.box > min(known.image_size):
-            raise UserError(f"preparation: a box of {known.preparation.box} pixels in an image of {height}×{width}")
+        known = cls(**values | {"classes": tuple(classes), "image_size": tuple(size), "preparation": how})
+        height, width, *colours = size
+        if how.box > min(height, width):
+            raise UserError(f"preparation: a box of {how.box} pixels in an image of {height}×{width}")
+        if colours and how.shows != "picture":
+            raise UserError("preparation: images in colour must show a picture")
         return known
 
 

@@ -1,5 +1,5 @@
 // Makes of a picture an image like those that the model was trained on: docs/preparation.md, step by step.
-// prediction/preparation.py does the same, to the bit, and says why; the names and the constants are the same.
+// pictures/preparation.py does the same, to the bit, and says why; the names and the constants are the same.
 "use strict";
 
 const MOST_CELLS = 160, ENOUGH_CELLS = 80, PLAIN_SHARE = 0.4, SMALLEST_PHOTO = 100, OPENING = 6, LEAST_CONTRAST = 0.1;

@@ -9,8 +9,8 @@ import numpy as np
 
 from softmax_regression.data import weights
 from softmax_regression.model import exact
-from softmax_regression.prediction.pictures import Picture
-from softmax_regression.prediction.preparation import Prepared, prepare
+from softmax_regression.pictures.preparation import Prepared, prepare
+from softmax_regression.pictures.reading import Picture
 from softmax_regression.results.evaluation import UNSURE
 
 
@@ -77,13 +77,18 @@ class Classifier:
         return exact.weights_on_grid(self.weight)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Of each class, float64 [N, classes], for uint8 images [N, height, width] or their rows."""
+        """Of each class, float64 [N, classes], for uint8 images [N, height, width(, 3)] or their rows."""
         rows = images.reshape(len(images), -1).astype(np.float64)
         return exact.softmax(exact.logits_on_grid(self._on_grid, self.bias, rows))
 
+    @property
+    def in_colour(self) -> bool:
+        """Whether the model looks at pictures in colour."""
+        return len(self.origin.image_size) == 3
+
     def answer(self, picture: Picture) -> Answer:
-        """What a picture shows; raises UserError where nothing is drawn on it."""
-        prepared = prepare(picture.grey, self.origin.image_size, self.origin.preparation)
+        """What a picture, read in colour for a model that is, shows; raises UserError where nothing is drawn on it."""
+        prepared = prepare(picture.levels, self.origin.image_size, self.origin.preparation)
         if picture.reduction != 1:
             left, top, right, bottom = (round(edge * picture.reduction) for edge in prepared.box)
             prepared = replace(prepared, box=(left, top, right, bottom))

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from softmax_regression.base.errors import one_line
-from softmax_regression.prediction.pictures import MOST_BYTES
+from softmax_regression.pictures.reading import MOST_BYTES
 
 MOST_FILES = 1000
 SOME_BYTES = ("", "application/octet-stream", "application/x-www-form-urlencoded")

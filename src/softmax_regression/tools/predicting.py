@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.prediction import pictures
+from softmax_regression.pictures import reading
 from softmax_regression.prediction.classifier import Answer, Classifier
 
 STANDARD_INPUT = "-"
-ENDINGS = ", ".join(sorted(pictures.SUFFIXES))
+ENDINGS = ", ".join(sorted(reading.SUFFIXES))
 MOST_DRAWN, MOST_PIXELS_DRAWN = 20, 600
 """Pictures in what `--show` draws."""
 Writer = Callable[[str, Answer], None]
@@ -37,8 +37,8 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
     failed = 0
     for name in _with_progress(files):
         try:
-            given = sys.stdin.buffer.read(pictures.MOST_BYTES + 1) if name == STANDARD_INPUT else Path(name)
-            picture = pictures.read(given)
+            given = sys.stdin.buffer.read(reading.MOST_BYTES + 1) if name == STANDARD_INPUT else Path(name)
+            picture = reading.read(given)
             answer = classifier.answer(picture)
         except (UserError, OSError) as error:
             failed += 1
@@ -46,8 +46,8 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
             continue
         write(name, answer)
         if drawing and len(drawn) < MOST_DRAWN:
-            step = -(-max(picture.grey.shape) // MOST_PIXELS_DRAWN)
-            small = picture.grey[::step, ::step].copy()  # so that the rest is not kept
+            step = -(-max(picture.levels.shape) // MOST_PIXELS_DRAWN)
+            small = picture.levels[::step, ::step].copy()  # so that the rest is not kept
             drawn.append((Path(name).name, small, step * picture.reduction, answer))
     if drawing and drawn:
         _draw(drawn, Path(drawing))
@@ -61,7 +61,7 @@ def find(names: Iterable[str]) -> Iterator[str]:
     """Names as they are, and of folders the pictures in them, in the order of their paths, hidden ones left out."""
     for name in names:
         if name != STANDARD_INPUT and (folder := Path(name)).is_dir():
-            inside = (path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
+            inside = (path for path in folder.rglob("*") if path.suffix.lower() in reading.SUFFIXES)
             yield from sorted(str(path) for path in inside if path.is_file() and not is_hidden(path, folder))
         else:
             yield name

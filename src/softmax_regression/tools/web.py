@@ -34,9 +34,9 @@ from softmax_regression.base.running import end_without
 from softmax_regression.data import weights
 from softmax_regression.data.weights import VERSION
 from softmax_regression.drawing import page
-from softmax_regression.prediction import pictures
+from softmax_regression.pictures import reading
+from softmax_regression.pictures.reading import MOST_BYTES, MOST_PIXELS, Picture
 from softmax_regression.prediction.classifier import Answer, Classifier
-from softmax_regression.prediction.pictures import MOST_BYTES, MOST_PIXELS, Picture
 from softmax_regression.results.evaluation import UNSURE
 from softmax_regression.tools import models
 from softmax_regression.tools.bodies import BODY, SECONDS_TO_SEND, BodyLimit, pictures_in
@@ -183,7 +183,7 @@ def create(source: Source, kept: Path) -> FastAPI:
         """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as grey levels."""
         with metrics.seconds.time():
             given = await pictures_in(request)
-            pixels = sum(pictures.count_pixels(each) if isinstance(each, bytes) else each.size for _, each in given)
+            pixels = sum(reading.count_pixels(each) if isinstance(each, bytes) else each.size for _, each in given)
             if pixels > MOST_PIXELS:
                 raise HTTPException(422, f"{pixels:,} pixels in all, must be {MOST_PIXELS:,} at most")
             if pixels <= FEW_PIXELS:
@@ -241,7 +241,7 @@ def _answer_all(classifier: Classifier, given: Sequence[tuple[str, bytes | np.nd
     answers = []
     for name, content in given:
         try:
-            picture = pictures.read(content) if isinstance(content, bytes) else Picture(content)
+            picture = reading.read(content) if isinstance(content, bytes) else Picture(content)
             answers.append(classifier.answer(picture))
         except UserError as error:
             raise HTTPException(422, f"{name}: {error}") from None

@@ -13,7 +13,7 @@ from PIL import Image
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet, Preparation
 from softmax_regression.model.softmax import SoftmaxRegression
-from softmax_regression.prediction.preparation import _overlaps, prepare
+from softmax_regression.pictures.preparation import _overlaps, prepare
 from softmax_regression.sources.datasets import PREPARATIONS, bundled_digits
 from softmax_regression.training.loop import cost_and_accuracy, fit
 from softmax_regression.training.recipe import Recipe

@@ -45,7 +45,7 @@ class Prepared:
     """An image for the model, and what was done to the picture."""
 
     image: np.ndarray
-    """uint8 [height, width], 0 the paper and 255 the full stroke."""
+    """uint8 [height, width], 0 the paper and 255 the full stroke; or [height, width, 3]."""
     box: tuple[int, int, int, int]
     """What was taken of the picture, in its pixels: left, top, right, bottom; the last two outside."""
     inverted: bool = False
@@ -66,23 +66,38 @@ class _Found:
     levelled: bool
 
 
-def prepare(grey: np.ndarray, size: tuple[int, int], how: Preparation) -> Prepared:
+def prepare(levels: np.ndarray, size: tuple[int, ...], how: Preparation) -> Prepared:
     """An image of `size` (height, width) from grey levels uint8 [rows, columns].
 
-    Raises UserError where nothing is drawn.
+    In colour, of `size` (height, width, 3) from [rows, columns, 3], where `how` is to show a picture. Raises UserError
+    where nothing is drawn.
     """
-    image = np.zeros(size, np.uint8)
     if how.shows == "picture":
-        scaled = _scale(grey.astype(np.float64), _fitting(grey.shape, size))
-        _place(image, np.floor(scaled / grey.size + 0.5), None)
-        return Prepared(image, (0, 0, grey.shape[1], grey.shape[0]))
-    found = _find(grey, how.shows == "strokes" and max(grey.shape) >= SMALLEST_PHOTO)
+        rows, columns = levels.shape[:2]
+        return Prepared(fit(levels, size), (0, 0, columns, rows))
+    image = np.zeros(size, np.uint8)
+    found = _find(levels, how.shows == "strokes" and max(levels.shape) >= SMALLEST_PHOTO)
     drawn = _levels(_scale(_square(found.ink), (how.box, how.box)))
     thin = float(drawn.sum()) < how.least_ink * drawn.size
     if thin:
         drawn = _thicken(drawn, how.least_ink)
     _place(image, drawn, _centre_of_mass(drawn) if how.centre == "mass" else None)
     return Prepared(image, found.box, found.inverted, found.levelled, thin)
+
+
+def fit(levels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture scaled to `size`, whole and with its proportions, in the middle of black.
+
+    Each pixel is the mean of what it covers. uint8 [rows, columns(, 3)] becomes uint8 [height, width(, 3)].
+    """
+    if levels.shape == size:
+        return levels
+    image = np.zeros(size, np.uint8)
+    inner = _fitting(levels.shape[:2], size[:2])
+    channels = np.moveaxis(levels, -1, 0) if levels.ndim == 3 else levels
+    scaled = np.floor(_scale(channels.astype(np.float64), inner) / (levels.shape[0] * levels.shape[1]) + 0.5)
+    _place(image, np.moveaxis(scaled, 0, -1) if levels.ndim == 3 else scaled, None)
+    return image
 
 
 def _find(grey: np.ndarray, may_be_photo: bool) -> _Found:
@@ -259,7 +274,7 @@ def _square(drawn: np.ndarray) -> np.ndarray:
     return square
 
 
-def _fitting(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
+def _fitting(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, int]:
     """The height and width of the largest picture with the proportions of `shape` that fits into `size`."""
     (rows, columns), (height, width) = shape, size
     if rows * width > columns * height:
@@ -268,8 +283,11 @@ def _fitting(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _scale(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Each pixel's share of each cell that it covers, summed up: areas in whole units, so that the sums are exact."""
-    down, across = (_overlaps(length, count) for length, count in zip(cells.shape, size, strict=True))
+    """Each pixel's share of each cell that it covers, summed up: areas in whole units, so that the sums are exact.
+
+    Of cells [(channels,) rows, columns].
+    """
+    down, across = (_overlaps(length, count) for length, count in zip(cells.shape[-2:], size, strict=True))
     return down @ cells @ across.T
 
 

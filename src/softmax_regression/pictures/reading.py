@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from softmax_regression.base.errors import UserError, one_line
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP")
 ANIMATED = ("PNG", "GIF", "WEBP", "TIFF")
 """Formats whose further frames are worth a word; a telephone's JPEG may hold a preview."""
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp"})
 MOST_PIXELS = 50_000_000
 """As many as a telephone's camera has."""
@@ -29,17 +31,17 @@ warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF and the like;
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture's grey levels, and what was done to get them."""
+    """A picture's levels, and what was done to get them."""
 
-    grey: np.ndarray
-    """uint8 [rows, columns], 0 black and 255 white."""
+    levels: np.ndarray
+    """uint8 [rows, columns], 0 black and 255 white; in colour [rows, columns, 3], red, green and blue."""
     notes: tuple[str, ...] = ()
     reduction: float = 1.0
     """How many of its own pixels on a side one of these stands for."""
 
 
-def read(source: Path | bytes) -> Picture:
-    """Read a picture from a file or its bytes.
+def read(source: Path | bytes, in_colour: bool = False) -> Picture:
+    """Read a picture from a file or its bytes, in grey or in colour.
 
     Raises UserError, in one sentence, where it is none or cannot be decoded, or is larger than MOST_BYTES or
     MOST_PIXELS, which its first bytes tell: nothing is decoded before. Raises OSError where the file cannot be read.
@@ -52,19 +54,27 @@ def read(source: Path | bytes) -> Picture:
     if not source:
         raise UserError("is empty")
     try:
-        with Image.open(io.BytesIO(source), formats=FORMATS) as image:
-            columns, rows = image.size
-            if columns * rows > MOST_PIXELS:
-                raise UserError(f"{columns:,}×{rows:,} pixels, must be {MOST_PIXELS:,} at most")
-            return _decode(image)
-    except Image.DecompressionBombError:
-        raise UserError(f"far too many pixels, must be {MOST_PIXELS:,} at most") from None
-    except UnidentifiedImageError:
-        raise UserError(f"no picture that can be read: {', '.join(FORMATS)} can; save HEIC as JPEG") from None
+        with open_image(source) as image:
+            return _decode(image, in_colour)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes a decoder raise: SyntaxError, struct.error, …
         raise UserError(f"cannot be decoded: {one_line(error, 100)}") from None
+
+
+@contextmanager
+def open_image(content: bytes) -> Iterator[ImageFile.ImageFile]:
+    """A picture of which nothing is decoded yet; raises UserError where it is none, or has too many pixels."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            columns, rows = image.size
+            if columns * rows > MOST_PIXELS:
+                raise UserError(f"{columns:,}×{rows:,} pixels, must be {MOST_PIXELS:,} at most")
+            yield image
+    except Image.DecompressionBombError:
+        raise UserError(f"far too many pixels, must be {MOST_PIXELS:,} at most") from None
+    except UnidentifiedImageError:
+        raise UserError(f"no picture that can be read: {', '.join(FORMATS)} can; save HEIC as JPEG") from None
 
 
 def count_pixels(content: bytes) -> int:
@@ -76,7 +86,14 @@ def count_pixels(content: bytes) -> int:
         return 0
 
 
-def _decode(image: ImageFile.ImageFile) -> Picture:
+def has_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether a picture's file can hold colours: with grey palettes it cannot, whatever the pixels are."""
+    if image.mode == "P" and image.palette:
+        return any(len(set(colour[:3])) > 1 for colour in image.palette.colors)
+    return image.mode not in GREY_MODES
+
+
+def _decode(image: ImageFile.ImageFile, in_colour: bool) -> Picture:
     notes, longest = [], max(image.size)
     if image.format in ANIMATED and getattr(image, "is_animated", False):
         notes.append("the first of several frames")
@@ -88,21 +105,23 @@ def _decode(image: ImageFile.ImageFile) -> Picture:
         raise UserError("levels of 32 bits, must have 8 or 16")
     if turned.mode.startswith("I;16"):
         notes.append("16 bits a pixel")
-        grey = _by_strips(_from_16_bits, np.asarray(turned))
-    elif turned.has_transparency_data:
+        turned = Image.fromarray(_by_strips(_from_16_bits, np.asarray(turned)))
+    wanted = "RGB" if in_colour else "L"
+    if turned.has_transparency_data:
         colours = turned.convert("RGBA")
-        alpha = colours.getchannel("A")
-        if alpha.getextrema()[0] != 255:
+        alpha = np.asarray(colours.getchannel("A"))
+        if alpha.min() != 255:
             notes.append("transparency put on white")
-        grey = _by_strips(on_white, np.asarray(colours.convert("L")), np.asarray(alpha))
+        hidden = np.broadcast_to(alpha[..., None], (*alpha.shape, 3)) if in_colour else alpha
+        levels = _by_strips(on_white, np.asarray(colours.convert(wanted)), hidden)
     else:
-        grey = np.asarray(turned.convert("L"))
-    return Picture(grey, tuple(notes), longest / max(turned.size))
+        levels = np.asarray(turned.convert(wanted))
+    return Picture(levels, tuple(notes), longest / max(turned.size))
 
 
-def on_white(grey: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Grey levels uint8 as they look on white paper through the transparency `alpha`, 255 hiding the paper."""
-    opaque = grey.astype(np.uint32) * alpha + 255 * (255 - alpha.astype(np.uint32))
+def on_white(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Levels uint8 as they look on white paper through the transparency `alpha`, 255 hiding the paper."""
+    opaque = levels.astype(np.uint32) * alpha + 255 * (255 - alpha.astype(np.uint32))
     return (opaque + 127) // 255
 
 
@@ -111,7 +130,7 @@ def _from_16_bits(levels: np.ndarray) -> np.ndarray:
 
 
 def _by_strips(compute: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
-    """What is computed of arrays [rows, columns], as uint8, a few rows at a time."""
+    """What is computed of arrays [rows, …], as uint8, a few rows at a time."""
     computed = np.empty(arrays[0].shape, np.uint8)
     rows = max(1, STRIP // computed[0].size)
     for start in range(0, len(computed), rows):
