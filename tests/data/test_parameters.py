@@ -25,6 +25,9 @@ from softmax_regression.data.parameters import Parameters
 
 GOOD: dict[str, object] = {
     "dataset": "mnist",
+    "image_size": "auto",
+    "colour": "auto",
+    "allow_duplicates": False,
     "validation": 0.1,
     "implementation": "scratch",
     "init_std": 0.01,
@@ -54,7 +57,10 @@ GOOD_TEXT = dump(GOOD)
 NUMBERS = ("validation", "init_std", "lr", "momentum", "weight_decay")
 INTEGERS = ("epochs", "batch_size", "seed", "workers", "figure_dpi", "figure_mistakes")
 NAN, INFINITY = float("nan"), float("inf")
-CHOICES = ("dataset", "implementation", "lr_schedule", "device")
+CHOICES = ("colour", "implementation", "lr_schedule", "device")
+
+PLACES = "must be mnist, fashion_mnist, kmnist, digits, or a path below the project"
+SIZES = "must be auto, or height x width such as 28x28, each up to 256"
 
 
 def read(folder: Path, content: str | bytes) -> Parameters:
@@ -87,7 +93,10 @@ def test_every_value_is_read_as_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("dataset", name) for name in ("mnist", "fashion_mnist", "kmnist", "digits")),
+        *(("dataset", name) for name in ("mnist", "digits", 'own/it\'s "my" photos ü.zip', "./photos/", "..x/y..")),
+        *(("image_size", size) for size in ("auto", "1x1", "28x28", "256x256", "32x064")),
+        *(("colour", name) for name in ("auto", "grey", "rgb")),
+        *(("allow_duplicates", allowed) for allowed in (False, True)),
         *(("implementation", name) for name in ("scratch", "builtin")),
         *(("lr_schedule", name) for name in ("constant", "linear", "cosine")),
         *(("device", name) for name in ("auto", "cpu", "cuda")),
@@ -116,7 +125,17 @@ def test_a_number_with_an_exponent_needs_no_point(text: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("dataset", "mnis", "dataset = 'mnis': must be 'mnist', 'fashion_mnist', 'kmnist' or 'digits'"),
+        *(
+            ("dataset", path, f"dataset = {path!r}: {PLACES}")
+            for path in ("", " ", "/photos", "../photos", "a/../b", "a\tb")
+        ),
+        ("dataset", 2024, "dataset = 2024: must be a valid string"),
+        *(
+            ("image_size", size, f"image_size = {size!r}: {SIZES}")
+            for size in ("28", "0x1", "257x1", "28×28", "28x28x3")
+        ),
+        ("colour", "gray", "colour = 'gray': must be 'auto', 'grey' or 'rgb'"),
+        ("allow_duplicates", "yes", "allow_duplicates = 'yes': must be a valid boolean"),
         ("implementation", "torch", "implementation = 'torch': must be 'scratch' or 'builtin'"),
         ("lr_schedule", "step", "lr_schedule = 'step': must be 'constant', 'linear' or 'cosine'"),
         ("device", "gpu", "device = 'gpu': must be 'auto', 'cpu' or 'cuda'"),
@@ -245,7 +264,7 @@ def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_stage_ends_with_2_and_one_line_and_without_data(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(changed(dataset="mnis"))
+    (tmp_path / "params.yaml").write_text(changed(dataset="/mnist"))
     stage = subprocess.run(
         [sys.executable, ROOT / "stages/download.py"],
         cwd=tmp_path,
@@ -254,17 +273,26 @@ def test_a_stage_ends_with_2_and_one_line_and_without_data(tmp_path: Path) -> No
         text=True,
     )
     assert (stage.returncode, stage.stdout) == (2, "")
-    assert stage.stderr == (
-        "error: params.yaml: dataset = 'mnis': must be 'mnist', 'fashion_mnist', 'kmnist' or 'digits'\n"
-    )
+    assert stage.stderr == f"error: params.yaml: dataset = '/mnist': {PLACES}\n"
     assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]
+
+
+def is_elsewhere(path: str) -> bool:
+    return path[0] == "/" or ".." in path.split("/")
+
+
+def is_size(size: str) -> bool:
+    return bool(re.fullmatch("[0-9]{1,3}x[0-9]{1,3}", size)) and all(1 <= int(side) <= 256 for side in size.split("x"))
 
 
 NUMBER, INTEGER, TEXT = (int, float), (int,), (str,)
 SHARE = (NUMBER, lambda value: 0 <= value < 1)
 MILLION = (NUMBER, lambda value: 0 <= value <= 1_000_000)
 RANGES: dict[str, tuple[tuple[type, ...], Callable[[Any], bool]]] = {
-    "dataset": (TEXT, ("mnist", "fashion_mnist", "kmnist", "digits").__contains__),
+    "dataset": (TEXT, lambda path: path.isprintable() and path.strip() and not is_elsewhere(path)),
+    "image_size": (TEXT, lambda size: size == "auto" or is_size(size)),
+    "colour": (TEXT, ("auto", "grey", "rgb").__contains__),
+    "allow_duplicates": ((bool,), (True, False).__contains__),
     "implementation": (TEXT, ("scratch", "builtin").__contains__),
     "lr_schedule": (TEXT, ("constant", "linear", "cosine").__contains__),
     "device": (TEXT, ("auto", "cpu", "cuda").__contains__),
@@ -285,7 +313,7 @@ RANGES: dict[str, tuple[tuple[type, ...], Callable[[Any], bool]]] = {
 
 def allowed(key: str, value: object) -> bool:
     types, within = RANGES[key]
-    return type(value) in types and within(value)
+    return type(value) in types and bool(within(value))
 
 
 WORDS = [word for words in (re.findall(r"\w+", GOOD_TEXT), RANGES, ("cpu", "constant", "builtin")) for word in words]

@@ -1,8 +1,5 @@
-import io
 import os
-import struct
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picture_files import bomb, encoded
 from PIL import Image
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.pictures import reading
 
 RAMP = np.arange(200, dtype=np.uint8).reshape(10, 20)
-
-
-def encoded(image: Image.Image, form: str = "PNG", **settings: Any) -> bytes:
-    content = io.BytesIO()
-    image.save(content, form, **settings)
-    return content.getvalue()
 
 
 @pytest.mark.parametrize("form", reading.FORMATS)
@@ -84,18 +76,6 @@ def test_a_large_photo_is_reduced_while_it_is_decoded() -> None:
     photo = Image.new("RGB", (6000, 4000), (200, 200, 200))
     picture = reading.read(encoded(photo, "JPEG"))
     assert (picture.levels.shape, picture.reduction) == ((2000, 3000), 2)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A sound PNG header that promises more pixels than there are."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize(

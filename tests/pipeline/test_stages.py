@@ -11,7 +11,9 @@ import yaml
 from clone import ROOT
 
 PACKAGE = ROOT / "src/softmax_regression"
-ROOMS = ("base", "data", "sources", "model", "training", "results", "drawing", "prediction", "tracking", "tools")
+ROOMS = (
+    "base", "data", "pictures", "sources", "model", "training", "results", "drawing", "prediction", "tracking", "tools",
+)  # fmt: skip
 """A room imports itself and rooms to its left."""
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SLOW_LIBRARIES: dict[str, set[str]] = {

@@ -10,6 +10,9 @@ import numpy as np
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 
+LARGEST_SIDE = 256
+"""Pixels of an image's longer side, at most; a model's file and the page to draw on hold as many weights a class."""
+
 
 @dataclass(frozen=True)
 class Preparation:

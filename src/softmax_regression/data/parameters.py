@@ -1,17 +1,19 @@
 """The validated contents of params.yaml."""
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from softmax_regression.base.errors import UserError, one_line
+from softmax_regression.data.images import LARGEST_SIDE
 
 MOST_TOLD = 20
 """Problems told at once."""
@@ -40,10 +42,26 @@ class ParameterFile(BaseModel):
             raise UserError(f"{path}: {'; '.join(problems + rest)}") from None
 
 
+def _below_the_project(path: str) -> str:
+    if not path.isprintable() or not path.strip() or path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("must be mnist, fashion_mnist, kmnist, digits, or a path below the project")
+    return path
+
+
+def _image_size(text: str) -> str:
+    sides = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text, re.ASCII)
+    if text != "auto" and not (sides and all(1 <= int(side) <= LARGEST_SIDE for side in sides.groups())):
+        raise ValueError(f"must be auto, or height x width such as 28x28, each up to {LARGEST_SIDE}")
+    return text
+
+
 class TrainingParameters(ParameterFile):
     """What determines a training."""
 
-    dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+    dataset: Annotated[str, AfterValidator(_below_the_project)]
+    image_size: Annotated[str, AfterValidator(_image_size)]
+    colour: Literal["auto", "grey", "rgb"]
+    allow_duplicates: bool
     validation: Annotated[float, Field(gt=0, lt=1)]
     implementation: Literal["scratch", "builtin"]
     init_std: Annotated[float, Field(ge=0, le=1_000_000)]
@@ -63,6 +81,14 @@ class Parameters(TrainingParameters):
 
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
     figure_mistakes: Annotated[int, Field(ge=1, le=100)]
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """The image size that is asked for, if one is."""
+        if self.image_size == "auto":
+            return None
+        height, width = map(int, self.image_size.split("x"))
+        return height, width
 
 
 class _Short(reprlib.Repr):
@@ -107,7 +133,7 @@ def _explain(problem: Any, known: Any) -> str:
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
         return f"{key} is unknown, the nearest known key is {_nearest(key, list(known))}"
-    allowed = problem["msg"].replace("Input should be", "must be", 1)
+    allowed = problem["msg"].replace("Input should be", "must be", 1).removeprefix("Value error, ")
     return f"{key} = {_short(_Short().repr(problem['input']))}: {allowed}"
 
 

@@ -38,6 +38,8 @@ class Picture:
     notes: tuple[str, ...] = ()
     reduction: float = 1.0
     """How many of its own pixels on a side one of these stands for."""
+    has_colour: bool = False
+    """Whether its file can hold colours, even if it is read in grey."""
 
 
 def read(source: Path | bytes, in_colour: bool = False) -> Picture:
@@ -49,10 +51,6 @@ def read(source: Path | bytes, in_colour: bool = False) -> Picture:
     if isinstance(source, Path):
         with source.open("rb") as file:
             source = file.read(MOST_BYTES + 1)
-    if len(source) > MOST_BYTES:
-        raise UserError(f"more than {MOST_BYTES:,} bytes")
-    if not source:
-        raise UserError("is empty")
     try:
         with open_image(source) as image:
             return _decode(image, in_colour)
@@ -64,7 +62,11 @@ def read(source: Path | bytes, in_colour: bool = False) -> Picture:
 
 @contextmanager
 def open_image(content: bytes) -> Iterator[ImageFile.ImageFile]:
-    """A picture of which nothing is decoded yet; raises UserError where it is none, or has too many pixels."""
+    """A picture of which nothing is decoded yet; raises UserError where it is none, or too large."""
+    if len(content) > MOST_BYTES:
+        raise UserError(f"more than {MOST_BYTES:,} bytes")
+    if not content:
+        raise UserError("is empty")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             columns, rows = image.size
@@ -86,21 +88,28 @@ def count_pixels(content: bytes) -> int:
         return 0
 
 
-def has_colour(image: ImageFile.ImageFile) -> bool:
-    """Whether a picture's file can hold colours: with grey palettes it cannot, whatever the pixels are."""
+def _has_colour(image: ImageFile.ImageFile) -> bool:
     if image.mode == "P" and image.palette:
         return any(len(set(colour[:3])) > 1 for colour in image.palette.colors)
     return image.mode not in GREY_MODES
+
+
+def to_colours(levels: np.ndarray, in_colour: bool) -> np.ndarray:
+    """Levels [rows, columns] or [rows, columns, 3] as grey or in colour, as they would be if they were a picture's."""
+    if (levels.ndim == 3) == in_colour:
+        return levels
+    return np.asarray(Image.fromarray(levels).convert("RGB" if in_colour else "L"))
 
 
 def _decode(image: ImageFile.ImageFile, in_colour: bool) -> Picture:
     notes, longest = [], max(image.size)
     if image.format in ANIMATED and getattr(image, "is_animated", False):
         notes.append("the first of several frames")
+    image.draft(None, (SHORTEST_SIDE, SHORTEST_SIDE))  # of JPEG alone; a photo of 12 megapixels in 30 ms, not 120
+    turned: Image.Image = image
     if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
         notes.append("turned as the camera was held")
-    image.draft(None, (SHORTEST_SIDE, SHORTEST_SIDE))  # of JPEG alone; a photo of 12 megapixels in 30 ms, not 120
-    turned = ImageOps.exif_transpose(image)
+        turned = ImageOps.exif_transpose(image)
     if turned.mode in ("I", "F"):
         raise UserError("levels of 32 bits, must have 8 or 16")
     if turned.mode.startswith("I;16"):
@@ -115,8 +124,8 @@ def _decode(image: ImageFile.ImageFile, in_colour: bool) -> Picture:
         hidden = np.broadcast_to(alpha[..., None], (*alpha.shape, 3)) if in_colour else alpha
         levels = _by_strips(on_white, np.asarray(colours.convert(wanted)), hidden)
     else:
-        levels = np.asarray(turned.convert(wanted))
-    return Picture(levels, tuple(notes), longest / max(turned.size))
+        levels = np.asarray(turned if turned.mode == wanted else turned.convert(wanted))
+    return Picture(levels, tuple(notes), longest / max(turned.size), _has_colour(image))
 
 
 def on_white(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

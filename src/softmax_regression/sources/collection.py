@@ -1,8 +1,9 @@
 """Somebody's labelled pictures as they were found, before any of them is decoded."""
 
 import re
+import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ class Collection:
     """The part of each: all of them undivided, or each train, valid or test."""
     contents: Callable[[], Iterator[Content]]
     """The content of each, in their order, as often as it is called; one at a time, as all may not fit into memory."""
+    numbers: Sequence[int] = ()
+    """Where each stands in the order that whoever collected them gave them, if there is one."""
     classes: tuple[str, ...] = ()
     """The names of the classes where their order is given; else it is the natural one."""
     problems: tuple[str, ...] = ()
@@ -39,10 +42,15 @@ def natural_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=natural_key)
 
 
-def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
     """What to sort a name by; the name itself decides between those that differ in zeros or case alone."""
     pieces = re.findall(r"\d+|\D+", name)
-    return [(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in pieces], name
+    # A number by how long it is, then digit by digit: Python refuses to read one of more than 4,300 digits.
+    numbers = [piece.lstrip("0") if piece.isdecimal() else None for piece in pieces]
+    return [
+        (sys.maxsize, piece.casefold()) if number is None else (len(number), number)
+        for piece, number in zip(pieces, numbers, strict=True)
+    ], name
 
 
 def in_one_form(name: str) -> str:

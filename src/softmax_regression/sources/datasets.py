@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import sys
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 
 from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.data.images import ImageSet, Preparation
+from softmax_regression.sources.arrays import read_idx
 
 PAYLOAD_LIMIT = 64 * 2**20
 """Bytes; the largest file, MNIST's training images, holds 47,040,016. What holds more is refused, read no further,
@@ -22,6 +22,8 @@ compressed or not."""
 
 TIMEOUT = (10, 30)
 """Seconds to wait for a connection, and for the next bytes of an answer."""
+
+KNOWN = ("mnist", "fashion_mnist", "kmnist", "digits")
 
 CHECKSUMS = {
     # Of the decompressed files: mirrors recompress MNIST, so that sums of the compressed files would refuse sound data.
@@ -105,11 +107,10 @@ def public_source(dataset: str) -> Source:
 def fetch_files(source: Source, data_mirror: str | None, root: Path) -> tuple[ImageSet, ImageSet]:
     """Fetch, verify and read the four files of a source; raises UserError with each mirror's reason."""
     places = mirrors(source, data_mirror, root)
-    with tempfile.TemporaryDirectory() as folder:
-        train_images, train_labels, test_images, test_labels = (
-            _fetch_file(name, checksum, places, dimensions, len(source.classes), Path(folder))
-            for (name, checksum), dimensions in zip(source.files.items(), (3, 1, 3, 1), strict=True)
-        )
+    train_images, train_labels, test_images, test_labels = (
+        _fetch_file(name, checksum, places, dimensions, len(source.classes))
+        for (name, checksum), dimensions in zip(source.files.items(), (3, 1, 3, 1), strict=True)
+    )
     # The public address whichever mirror it was: equal data must give equal bytes.
     origin = [(source.mirrors[0] + name, checksum) for name, checksum in source.files.items()]
     train, test = (
@@ -148,15 +149,13 @@ def mirrors(source: Source, data_mirror: str | None, root: Path) -> Sequence[str
     return [root / Path(data_mirror.removeprefix("file://")).expanduser(), *source.mirrors]
 
 
-def _fetch_file(
-    name: str, checksum: str, places: Sequence[str | Path], dimensions: int, classes: int, folder: Path
-) -> np.ndarray:
+def _fetch_file(name: str, checksum: str, places: Sequence[str | Path], dimensions: int, classes: int) -> np.ndarray:
     """One verified file as an array, from the first mirror that serves it right."""
     reasons = []
     for mirror in places:
         try:
             payload = _payload(_obtain(name, mirror), checksum)
-            return _read_idx(payload, dimensions, classes, folder)
+            return _read_idx(payload, dimensions, classes)
         # requests' errors are OSErrors; gzip and zlib raise the other two on damaged files.
         except (OSError, EOFError, zlib.error, ValueError) as error:
             reasons.append(f"{mirror}: {_reason(error)}")
@@ -201,21 +200,11 @@ def _payload(compressed: bytes, checksum: str) -> bytes:
     return payload.getvalue()
 
 
-def _read_idx(payload: bytes, dimensions: int, classes: int, folder: Path) -> np.ndarray:
+def _read_idx(payload: bytes, dimensions: int, classes: int) -> np.ndarray:
     """The array in an IDX file: uint8 images [N, height, width] or labels [N]."""
-    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
-
-    path = folder / "payload"
-    try:
-        path.write_bytes(payload)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; set TMPDIR to a folder with 64 MiB of room") from None
-    try:
-        array: np.ndarray = read_sn3_pascalvincent_tensor(str(path)).numpy()
-    except (AssertionError, KeyError, ValueError, RuntimeError):  # few of them say anything of use
-        raise ValueError("not an IDX file, or empty, or its length does not fit its header") from None
+    array = read_idx(io.BytesIO(payload))
     if array.dtype != np.uint8 or array.ndim != dimensions:
-        raise ValueError(f"holds {array.dtype} {list(array.shape)}, must be uint8 in {dimensions} dimensions")
+        raise ValueError(f"holds {array.dtype.name} {list(array.shape)}, must be uint8 in {dimensions} dimensions")
     if dimensions == 1 and array.max() >= classes:
         raise ValueError(f"holds label {array.max()}, must be below {classes}")
     return array
