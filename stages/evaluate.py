@@ -12,6 +12,7 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.model import exact
 from softmax_regression.results import evaluation
+from softmax_regression.tracking.event import metric_names
 from softmax_regression.tracking.git import committed
 from softmax_regression.tracking.journal import recording
 
@@ -33,14 +34,14 @@ def main() -> None:
         }
         evaluations = {name: evaluation.evaluate(predictions[name], images.labels) for name, images in sets.items()}
         counts = evaluation.confusion_counts(sets["test"].labels, predictions["test"].predicted, len(train.classes))
-        of_classes = evaluation.evaluate_classes(counts)
+        of_classes, tracked = evaluation.evaluate_classes(counts), metric_names(train.classes)
         for name, found in evaluations.items():
             figures = dataclasses.asdict(found)
             event.log({f"{TRACKED_AS[name]}_{figure}": value for figure, value in figures.items() if value is not None})
             more = {**of_classes, "classes": train.classes} if name == "test" else {}
             files.write_json(Path(f"metrics/{name}.json"), figures | more)
         for figure, values in of_classes.items():
-            event.log({f"{figure}/{name}": value for name, value in zip(train.classes, values, strict=True)})
+            event.log({f"{figure}/{name}": value for name, value in zip(tracked, values, strict=True)})
         evaluation.write_predictions(Path("metrics/predictions.csv"), predictions["test"], sets["test"])
         with files.replacing(COSTS) as temporary:
             np.save(temporary, predictions["valid"].costs.astype(np.float32))

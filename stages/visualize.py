@@ -28,12 +28,13 @@ def main() -> None:
         mistakes = most_confident_mistakes(right, probability, parameters.figure_mistakes)
         costs = files.read_numbers(Path("metrics/costs.csv"), ("epoch", "train_cost", "valid_cost", "valid_accuracy"))
         weight, bias, origin = weights.read_whole(MODEL, test.model_shape)
+        shows = test.preparation.shows
 
         drawn = {
-            "samples": figures.image_grid(train.images[:25], names[train.labels[:25]]),
-            "predictions": figures.image_grid(test.images[:10], titles[:10], right[:10]),
-            "misclassified": figures.image_grid(test.images[mistakes], titles[mistakes], right[mistakes]),
-            "weights": figures.weight_images(weight, test.images.shape[1:], test.classes),
+            "samples": figures.image_grid(train.images[:25], names[train.labels[:25]], shows=shows),
+            "predictions": figures.image_grid(test.images[:10], titles[:10], right[:10], shows),
+            "misclassified": figures.image_grid(test.images[mistakes], titles[mistakes], right[mistakes], shows),
+            "weights": figures.weight_images(weight, test.image_size, test.classes),
             "confusion": figures.confusion_matrix(confusion_counts(test.labels, predicted, len(names)), test.classes),
             "reliability": figures.reliability(probability, right),
             "costs": figures.cost_curves(costs),

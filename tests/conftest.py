@@ -16,8 +16,8 @@ from clone import ROOT, Clone
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from softmax_regression.data.images import ImageSet
-from softmax_regression.data.weights import Origin
+from softmax_regression.data.images import ImageSet, Preparation
+from softmax_regression.data.weights import Origin, write
 from softmax_regression.pictures.preparation import prepare
 from softmax_regression.prediction.classifier import Classifier
 from softmax_regression.sources import datasets
@@ -57,6 +57,19 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def classifier(model_file: Path) -> Classifier:
     return Classifier.load(model_file)
+
+
+@pytest.fixture(scope="session", params=[(12, 16, 3), (12, 16)], ids=["in colour", "in grey"])
+def picture_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of pictures, no two weights alike; where they are in colour, each class is rather of one."""
+    size = request.param
+    weight = np.random.default_rng(0).normal(0, 0.01, (3, *size))
+    if len(size) == 3:
+        weight += 0.02 * np.eye(3)[:, None, None]
+    path = tmp_path_factory.mktemp("pictures") / "softmax.safetensors"
+    origin = Origin("own/my photos.zip", ("red", "green", "blue"), size, Preparation(), "0" * 32)
+    write(path, weight.reshape(3, -1).astype(np.float32), np.zeros(3, np.float32), origin)
+    return path
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from browsers import SEVEN, SIZES, chromium, draw, needs_browser, probabilities_on
 from drawings import KINDS, redraw
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import Preparation
+from softmax_regression.data.weights import Origin
 from softmax_regression.drawing.page import render
 from softmax_regression.pictures import reading
 from softmax_regression.pictures.preparation import prepare
@@ -72,8 +75,13 @@ def wide(browser: Browser, file: Path) -> Iterator[Page]:
         yield page
 
 
-def table(grey: np.ndarray) -> str:
-    return f"({TABLE})({json.dumps([*grey.shape, base64.b64encode(grey.tobytes()).decode()])})"
+def tables(levels: np.ndarray) -> str:
+    """Levels [rows, columns] as one table, or [rows, columns, 3] as three."""
+    given = [
+        [*colour.shape, base64.b64encode(colour.tobytes()).decode()]
+        for colour in np.moveaxis(np.atleast_3d(levels), 2, 0)
+    ]
+    return f"{json.dumps(given)}.map({TABLE})"
 
 
 def noise(random: np.random.Generator) -> np.ndarray:
@@ -86,37 +94,49 @@ def test_prepared_images_are_those_of_the_pipeline_to_the_pixel(wide: Page) -> N
     digits = [np.asarray(Image.fromarray(image).resize((40, 40), Image.Resampling.BICUBIC)) for image in test.images]
     drawn = [redraw(image, kind, random) for image, kind in zip(digits[:28], itertools.cycle(KINDS), strict=False)]
     odd = [noise(random) for _ in range(60)]
-    empty = np.full((30, 20), 77, np.uint8)
-    for how, size in (*((how, (28, 28)) for how in PREPARATIONS.values() if how.box > 8), (Preparation(), (9, 13))):
-        for grey in (*drawn, *odd, empty):
+    greys = [*drawn, *odd, np.full((30, 20), 77, np.uint8)]
+    shapes = [(1, 1), (1, 90), (300, 2), (9, 13), (200, 311), *random.integers(1, 60, (40, 2))]
+    coloured = [random.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    made: list[tuple[Preparation, tuple[int, ...], list[np.ndarray]]] = [
+        *((how, (28, 28), greys) for how in PREPARATIONS.values() if how.box > 8),
+        (Preparation(), (9, 13), greys),
+        *((Preparation(), size, coloured) for size in ((9, 13, 3), (32, 32, 3))),
+    ]
+    for how, size, pictures in made:
+        for levels in pictures:
             found = wide.evaluate(
                 f"""() => {{
-                    const found = prepare({table(grey)}, {json.dumps(size)}, {json.dumps(vars(how))});
+                    const found = prepare({tables(levels)}, {json.dumps(size)}, {json.dumps(vars(how))});
                     return found && {{ ...found, image: [...found.image.values] }};
                 }}"""
             )
             try:
-                expected = prepare(grey, size, how)
+                expected = prepare(levels, size, how)
             except UserError:
                 assert found is None
                 continue
-            assert found["image"] == expected.image.ravel().tolist(), (grey.shape, how)
+            assert found["image"] == expected.image.ravel().tolist(), (levels.shape, how)
             assert tuple(found["box"]) == expected.box
             for name in ("inverted", "levelled", "thickened"):
                 assert found[name] == getattr(expected, name)
 
 
-def test_grey_levels_are_those_of_the_pipeline(wide: Page) -> None:
+def test_levels_are_those_of_the_pipeline_in_grey_and_in_colour(wide: Page) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (20, 30, 4), dtype=np.uint8)
     pixels[:4, :, 3], pixels[4:8, :, 3] = 255, 0
     png = io.BytesIO()
     Image.fromarray(pixels, "RGBA").save(png, "PNG")
-    values = wide.evaluate(
-        """([width, height, values]) => [...greyLevels(
-            { width, height, data: Uint8ClampedArray.from(atob(values), letter => letter.charCodeAt(0)) }).values]""",
+    grey, *colours = wide.evaluate(
+        """([width, height, values]) => {
+            const data = Uint8ClampedArray.from(atob(values), letter => letter.charCodeAt(0));
+            const colours = [0, 1, 2].map(colour => colourLevels({ width, height, data }, colour));
+            return [greyLevels({ width, height, data }), ...colours].map(table => [...table.values]);
+        }""",
         [30, 20, base64.b64encode(pixels.tobytes()).decode()],
     )
-    assert values == reading.read(png.getvalue()).levels.ravel().tolist()
+    assert grey == reading.read(png.getvalue()).levels.ravel().tolist()
+    for index, levels in enumerate(colours):
+        assert levels == reading.read(png.getvalue(), in_colour=True).levels[..., index].ravel().tolist()
 
 
 def test_probabilities_are_those_of_the_pipeline_for_a_thousand_images(wide: Page, classifier: Classifier) -> None:
@@ -220,6 +240,60 @@ def bring(page: Page, path: Path, way: str) -> None:
     )
 
 
+@pytest.fixture
+def pictures(browser: Browser, picture_file: Path, tmp_path: Path) -> Iterator[Page]:
+    """The page for a model of pictures."""
+    model = Classifier.load(picture_file)
+    (tmp_path / "draw.html").write_text(render(model.weight, model.bias, model.origin, 0.75), encoding="utf-8")
+    with browser.new_page() as page:
+        page.goto((tmp_path / "draw.html").as_uri())
+        yield page
+
+
+def test_a_picture_is_seen_as_the_pipeline_sees_it_and_shown_as_it_is(
+    pictures: Page, picture_file: Path, tmp_path: Path
+) -> None:
+    assert pictures.locator("h1").inner_text() == "Choose, drop or paste a picture, or draw one"
+    assert pictures.locator("#result").inner_text() == "No picture yet."
+    model = Classifier.load(picture_file)
+    random = np.random.default_rng(4)
+    photo = random.integers(0, 256, (50, 70, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
+    gamma = PngInfo()
+    gamma.add(b"gAMA", struct.pack(">I", 100_000))  # which the pipeline does not heed
+    Image.fromarray(photo).save(tmp_path / "reddish.png", pnginfo=gamma)
+    bring(pictures, tmp_path / "reddish.png", "choose")
+    pictures.locator("#done", has_text="your picture").wait_for()
+    expected = model.answer(reading.read(tmp_path / "reddish.png", model.in_colour))
+    image = expected.prepared.image
+    assert pictures.evaluate("[...seen.image.values]") == image.ravel().tolist()
+    np.testing.assert_allclose(pictures.evaluate("seen.probabilities"), expected.probabilities, rtol=0, atol=1e-12)
+    if model.in_colour:
+        assert expected.ranked[0][0] == "red"
+    shown = np.broadcast_to(image.reshape(12, 16, -1), (12, 16, 3))
+    np.testing.assert_array_equal(painted(pictures, "seen", 16, 12), shown)
+    said = np.array(pictures.evaluate("contributions(1)"))
+    by_colour = model.weight[1].reshape(12 * 16, -1) * image.reshape(12 * 16, -1) / 255
+    np.testing.assert_allclose(said, by_colour.sum(1), rtol=0, atol=1e-9)
+
+
+def painted(page: Page, name: str, width: int, height: int) -> np.ndarray:
+    """The pixels of a canvas, [height, width, 3]."""
+    levels = page.evaluate(
+        f"[...document.getElementById('{name}').getContext('2d').getImageData(0, 0, {width}, {height}).data]"
+    )
+    return np.array(levels).reshape(height, width, 4)[..., :3]
+
+
+def test_where_a_model_knows_pictures_one_may_draw_too(pictures: Page) -> None:
+    draw(pictures, SEVEN)
+    assert pictures.locator("#result").inner_text() != "No picture yet."
+    beside, square = np.split(painted(pictures, "seen", 16, 12), [2], axis=1)
+    assert (beside == 0).all() and (square[0, :12] == 255).all() and square[:, 2:10].min() < 50
+    pictures.keyboard.press("Escape")
+    assert pictures.locator("#result").inner_text() == "No picture yet."
+    assert (painted(pictures, "seen", 16, 12) == 255).all()
+
+
 def test_what_is_no_picture_is_told(page: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
     bring(page, tmp_path / "notes.txt", "choose")
@@ -266,3 +340,9 @@ def contrast(*colours: Any) -> float:
     linear = [np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) for share in shares]
     low, high = sorted(float(light @ (0.2126, 0.7152, 0.0722)) for light in linear)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_of_a_model_that_is_too_large_the_page_says_so() -> None:
+    origin = Origin("large", ("a", "b"), (2048, 2049), Preparation(), "0" * 32)
+    rendered = render(np.zeros((2, 2048 * 2049), np.float32), np.zeros(2, np.float32), origin, 0.75)
+    assert "This model has 32 MiB of weights, and a page can hold 16 MiB." in rendered and len(rendered) < 500

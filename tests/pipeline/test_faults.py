@@ -66,7 +66,7 @@ def test_a_remote_that_refuses_is_named_and_takes_everything_later(clone: Clone,
     assert_sound(clone)
 
     s3.start()
-    assert clone.run("dvc", "push") == "13 files pushed\n"
+    assert clone.run("dvc", "push") == "14 files pushed\n"
 
 
 @pytest.mark.slow

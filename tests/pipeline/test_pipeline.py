@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import yaml
 from browsers import SEVEN, SIZES, chromium, draw, keep_screenshot, probabilities_on
 from clone import IDENTITY, ROOT, Clone, stages_run
 from mlflow import MlflowClient
+from picture_files import encoded
 
+from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
 from softmax_regression.prediction.classifier import Classifier
 
 OUTPUTS = [
-    *("data/train.safetensors", "data/test.safetensors", "models/softmax.safetensors"),
+    *("data/manifest.csv", "data/train.safetensors", "data/test.safetensors", "models/softmax.safetensors"),
     *("metrics/costs.csv", "metrics/predictions.csv", "metrics/valid_costs.npy"),
     *(f"metrics/{name}.json" for name in ("train", "valid", "test")),
     *(f"figures/{name}.png" for name in ("samples", "predictions", "misclassified", "weights")),
@@ -160,3 +163,14 @@ def test_the_real_mnist_gives_the_committed_result(tmp_path: Path) -> None:
     costs = np.load(client.download_artifacts(runs["lr-0.2"].info.run_id, "valid_costs.npy"))
     assert (costs.dtype, costs.shape) == (np.float32, (6000,))
     assert costs.mean() == pytest.approx(runs["lr-0.2"].data.metrics["valid_cost"], abs=1e-6)
+
+    images = {part: ImageSet.load(clone.folder / f"data/{part}.safetensors") for part in ("train", "test")}
+    built_in = weights.read(clone.folder / "models/softmax.safetensors")
+    with zipfile.ZipFile(clone.folder / "mnist.zip", "w") as archive:
+        for part, each in images.items():
+            for number, (image, label) in enumerate(zip(each.images, each.labels, strict=True)):
+                archive.writestr(f"{part}/{each.classes[label]}/{number:05}.png", encoded(image, compress_level=1))
+    clone.set_parameters(dataset="mnist.zip")
+    clone.run("dvc", "repro", "train")
+    as_pictures = weights.read(clone.folder / "models/softmax.safetensors")
+    assert [array.tobytes() for array in as_pictures] == [array.tobytes() for array in built_in]

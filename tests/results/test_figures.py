@@ -1,4 +1,5 @@
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -19,13 +20,16 @@ from softmax_regression.results.figures import (
     image_grid,
     most_confused,
     reliability,
+    seen,
     weight_images,
 )
 from softmax_regression.results.statistics import wilson_interval
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 3), dtype=np.uint8)
+COLOURED = np.random.default_rng(2).integers(0, 256, (7, 4, 3, 3), dtype=np.uint8)
 RIGHT = np.array([True, False, True, True, False, True, True])
 WEIGHT = np.random.default_rng(1).normal(-1, 2, (7, 12)).astype(np.float32)
+IN_COLOUR = np.random.default_rng(3).normal(-1, 2, (7, 36)).astype(np.float32)
 COUNTS = np.array([[50, 3, 0], [12, 7, 1], [0, 0, 0]])
 COSTS = {
     "epoch": np.array([0.0, 1.0, 2.0]),
@@ -34,10 +38,26 @@ COSTS = {
     "valid_accuracy": np.array([0.3, 0.7, 0.8]),
 }
 CONFIDENCE, SURE = np.array([0.7, 0.7, 0.72, 0.98, 1.0]), np.array([True, False, True, True, True])
+NAMES = [
+    "$x$",
+    "a \"b\" 'c'",
+    "^_{",
+    *(f"{n:02d} is a breed of dogs with quite a long name, the one of number {n}" for n in range(27)),
+]
+"""Of 30 classes, most of which have 60 letters and are much alike."""
 DRAWN: dict[str, Callable[[], Figure]] = {
     "image grid": lambda: image_grid(IMAGES, "abcdefg", right=RIGHT),
     "empty image grid": lambda: image_grid(IMAGES[:0], ""),
     "weights": lambda: weight_images(WEIGHT, (4, 3), "abcdefg"),
+    "image grid in colour": lambda: image_grid(COLOURED, "abcdefg", RIGHT, "picture"),
+    "image grid with odd names": lambda: image_grid(np.zeros((30, 8, 8), np.uint8), NAMES),
+    "weights in colour": lambda: weight_images(IN_COLOUR, (4, 3, 3), "abcdefg"),
+    "weights of odd names": lambda: weight_images(np.ones((30, 8)), (2, 4), NAMES),
+    "weights of many classes": lambda: weight_images(np.ones((101, 6)), (1, 2, 3), [str(name) for name in range(101)]),
+    "confusion matrix of odd names": lambda: confusion_matrix(np.eye(30, dtype=int), NAMES),
+    "what was seen": lambda: seen(
+        [*COLOURED[:2]], ["$x$", "b"], [[0, 0, 3, 4]] * 2, [*IMAGES[:2]], NAMES[2:4], "strokes"
+    ),
     "confusion matrix": lambda: confusion_matrix(COUNTS, ["T-shirt", "shoe", "Ankle boot"]),
     "cost curves": lambda: cost_curves(COSTS),
     "reliability": lambda: reliability(CONFIDENCE, SURE),
@@ -66,6 +86,44 @@ def test_an_image_grid_shows_each_image_under_its_title() -> None:
         assert each.images[0].get_clim() == (0, 255)
 
 
+@pytest.mark.parametrize(("shows", "black"), [("strokes", 255), ("object", 255), ("picture", 0)])
+def test_ink_is_dark_and_a_picture_no_negative(shows: str, black: int) -> None:
+    figure = seen([IMAGES[0]], ["name"], [[0, 0, 3, 4]], [IMAGES[1]], ["a 0.9"], shows)
+    given, saw = (axes.images[0] for axes in figure.axes)
+    assert given.to_rgba(np.array([0.0, 255.0]))[:, 0].tolist() == [0, 1]  # whatever the model knows
+    for drawn in (saw, image_grid(IMAGES[:1], "a", shows=shows).axes[0].images[0]):
+        assert drawn.to_rgba(np.array([black, 255.0 - black]))[:, :3].tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_images_in_colour_are_drawn_as_they_are() -> None:
+    figure = seen([COLOURED[0]], ["name"], [[0, 0, 3, 4]], [COLOURED[1]], ["a 0.9"], "picture")
+    drawn = [*figure.axes, *image_grid(COLOURED[2:], "abcde", shows="picture").axes]
+    for axes, image in zip(drawn, COLOURED, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), image)
+
+
+def test_what_was_taken_of_a_picture_is_framed() -> None:
+    figure = seen([COLOURED[0]], ["$x$"], [[1, 0, 3, 2]], [IMAGES[0]], ["a 0.9"], "strokes")
+    (frame,) = (patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle))
+    assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((0.5, -0.5), 2, 2)
+    assert [axes.get_title() for axes in figure.axes] == ["$x$", "a 0.9"]
+
+
+@pytest.mark.parametrize("name", ["image grid with odd names", "weights of odd names", "weights in colour"])
+def test_no_title_runs_into_its_neighbour_nor_becomes_too_small_to_read(name: str) -> None:
+    figure = DRAWN[name]()
+    figure.draw_without_rendering()
+    titles = [axes.title for axes in figure.axes if axes.get_title()]
+    assert len(titles) >= 7 and all(float(title.get_fontsize()) >= 5.5 for title in titles)
+    areas = [title.get_window_extent() for title in titles]
+    assert not any(first.overlaps(second) for first, second in itertools.combinations(areas, 2))
+
+
+def test_of_long_names_both_ends_are_left() -> None:
+    titles = [axes.get_title() for axes in DRAWN["weights of odd names"]().axes[:30]]
+    assert titles[:3] == NAMES[:3] and titles[3] == "00 is a bree…of number 0" and len(set(titles)) == 30
+
+
 def test_an_image_grid_fills_row_after_row() -> None:
     axes = image_grid(IMAGES, "abcdefg").axes
     places = [(spec.rowspan.start, spec.colspan.start) for spec in (each.get_subplotspec() for each in axes) if spec]
@@ -92,6 +150,24 @@ def test_weights_are_drawn_in_colours_symmetric_about_0_on_one_scale() -> None:
     assert scale.get_ylabel() == "weight"
 
 
+def test_weights_in_colour_are_drawn_beside_each_other_on_one_scale() -> None:
+    figure = weight_images(IN_COLOUR, (4, 3, 3), "abcdefg")
+    *axes, _ = figure.axes
+    limit = np.quantile(np.abs(IN_COLOUR), 0.995)
+    for each, row in zip(axes, IN_COLOUR, strict=True):
+        drawn = np.asarray(each.images[0].get_array())
+        for colour, (start, label) in enumerate(zip((0, 3, 6), each.get_xticklabels(), strict=True)):
+            np.testing.assert_array_equal(drawn[:, start : start + 3], row.reshape(4, 3, 3)[:, :, colour])
+            assert (label.get_text(), label.get_position()[0]) == (("red", "green", "blue")[colour], start + 1)
+        assert each.images[0].get_clim() == (-limit, limit)
+
+
+def test_of_many_classes_the_weights_of_the_first_hundred_are_drawn_and_that_is_said() -> None:
+    *axes, scale = DRAWN["weights of many classes"]().axes
+    assert [each.get_title() for each in axes] == [str(name) for name in range(100)]
+    assert scale.get_ylabel() == "weight (the first 100 of 101 classes)"
+
+
 def test_weights_that_are_all_0_are_white() -> None:
     drawn = weight_images(np.zeros((2, 12), np.float32), (4, 3), "ab").axes[0].images[0]
     np.testing.assert_allclose(drawn.to_rgba(np.zeros((4, 3)))[..., :3], 0.97, atol=0.01)
@@ -104,6 +180,22 @@ def test_each_cell_of_the_confusion_matrix_bears_its_count() -> None:
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("actual", "predicted")
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         assert [label.get_text() for label in labels] == ["cat", "dog", "hen"]
+
+
+@pytest.mark.parametrize(("classes", "counts", "named"), [(40, 1600, 40), (41, 0, 41), (100, 0, 100), (250, 0, 84)])
+def test_of_many_classes_no_counts_are_written_and_of_still_more_not_all_names(
+    classes: int, counts: int, named: int
+) -> None:
+    figure = confusion_matrix(np.eye(classes, dtype=int), [f"class {number}" for number in range(classes)])
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert len(axes.texts) == counts
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        areas = [label.get_window_extent() for label in labels]
+        assert len(areas) == named and labels[1].get_text() == f"class {-(-classes // 100)}"
+        assert not any(first.overlaps(second) for first, second in itertools.pairwise(areas))
+    written = [text.get_window_extent() for text in axes.texts]
+    assert not any(first.overlaps(second) for first, second in itertools.pairwise(written))
 
 
 def test_the_three_most_frequent_confusions_are_framed_and_none_that_never_occurred() -> None:

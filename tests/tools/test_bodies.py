@@ -1,8 +1,10 @@
 """What bounds the memory that requests take, and the time: few large bodies at once, each within a deadline."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
+import numpy as np
 import pytest
 from fastapi import Request
 from starlette.exceptions import HTTPException
@@ -73,6 +75,18 @@ def test_too_large_a_body_is_thrown_away_as_it_comes_and_at_last_no_longer_liste
         assert refused.value.status_code == 413
         assert refused.value.detail == f"the body is too large, must have {MOST_BYTES:,} bytes at most"
         assert len(parts) == left
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 4, 3)])
+def test_levels_keep_their_places(shape: tuple[int, ...]) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    scope = {**SCOPE, "headers": [(b"content-type", b"application/json")]}
+    body = json.dumps({"images": [levels.tolist(), levels[:1].tolist()]}).encode()
+    given = asyncio.run(pictures_in(Request(scope, sender(body))))
+    assert [name for name, _ in given] == ["images[0]", "images[1]"]
+    for (_, found), expected in zip(given, (levels, levels[:1]), strict=True):
+        assert isinstance(found, np.ndarray) and found.dtype == np.uint8
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_body_that_does_not_arrive_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,22 @@ def test_what_the_model_saw_is_drawn(folder: Path, model_file: Path, tmp_path: P
         assert drawn.size == (900, 7 * 175)
 
 
+def test_a_picture_is_read_and_drawn_in_colour_where_the_model_is(picture_file: Path, tmp_path: Path) -> None:
+    model = Classifier.load(picture_file)
+    Image.new("RGB", (40, 30), (200, 60, 40)).save(tmp_path / "a.png")
+    printed, _ = typed(
+        *("predict", "--json", "--model", str(picture_file), "--show", str(tmp_path / "seen.png")),
+        str(tmp_path / "a.png"),
+    )
+    answer = model.answer(reading.read(tmp_path / "a.png", model.in_colour))
+    assert json.loads(printed)["probabilities"] == answer.as_json()["probabilities"]
+    with Image.open(tmp_path / "seen.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    grey = (200 * 19595 + 60 * 38470 + 40 * 7471 + 32768) >> 16
+    level = (200, 60, 40) if model.in_colour else (grey, grey, grey)
+    assert (pixels == level).all(2).sum() > 0.5 * 2 * 120 * 90  # the picture and what the model saw, neither a negative
+
+
 LISTED = """
 import json, sys
 from softmax_regression.tools.command import main

@@ -103,17 +103,46 @@ def test_several_files_are_answered_in_their_order(server: Server, classifier: C
         assert answer["class"] == classifier.answer(reading.read(content)).ranked[0][0]
 
 
+def as_json(*images: np.ndarray) -> bytes:
+    return json.dumps({"images": [image.tolist() for image in images]}).encode()
+
+
 def test_arrays_are_pictures_too(server: Server, classifier: Classifier) -> None:
     greys = [digit(0), digit(1)[:150, 20:]]
-    body = json.dumps({"images": [grey.tolist() for grey in greys]}).encode()
-    answers = server.predict(body, "application/json; charset=utf-8").json()["predictions"]
+    answers = server.predict(as_json(*greys), "application/json; charset=utf-8").json()["predictions"]
     assert [answer["file"] for answer in answers] == ["images[0]", "images[1]"]
     for answer, grey in zip(answers, greys, strict=True):
         expected = classifier.answer(Picture(grey))
         assert list(answer["probabilities"].values()) == expected.probabilities.tolist()
 
 
-ROWS = "must be a list of rows of whole numbers from 0 to 255, all equally long"
+def test_a_model_of_pictures_is_asked_in_colour_or_in_grey(picture_file: Path, tmp_path: Path) -> None:
+    model, server = Classifier.load(picture_file), Server(tmp_path, picture_file)
+    try:
+        colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        content, grey = encoded(colours), colours[..., 0]
+        (answer,) = server.predict(content).json()["predictions"]
+        expected = model.answer(reading.read(content, model.in_colour))
+        assert list(answer["probabilities"].values()) == expected.probabilities.tolist()
+        answers = server.predict(as_json(grey, grey[:5]), "application/json").json()["predictions"]
+        for answer, levels in zip(answers, (grey, grey[:5]), strict=True):
+            thrice = np.stack([levels] * 3, axis=2) if model.in_colour else levels
+            assert list(answer["probabilities"].values()) == model.answer(Picture(thrice)).probabilities.tolist()
+        answered = server.predict(as_json(colours), "application/json")
+        if model.in_colour:
+            (answer,) = answered.json()["predictions"]
+            assert list(answer["probabilities"].values()) == expected.probabilities.tolist()
+        else:
+            assert (answered.status_code, answered.json()["detail"]) == (422, f"images[0]: {COLOURS}")
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+COLOURS = "is in colour, and the model knows grey levels: send each pixel as one number"
+ROWS = (
+    "must be a list of rows of whole numbers from 0 to 255, or of three such for red, green and blue, all equally long"
+)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +172,12 @@ ROWS = "must be a list of rows of whole numbers from 0 to 255, all equally long"
         (b'{"images": [[3, 4]]}', "application/json", 422, f"images[0]: {ROWS}"),
         (b'{"images": [7]}', "application/json", 422, f"images[0]: {ROWS}"),
         (b'{"images": [[]]}', "application/json", 422, f"images[0]: {ROWS}"),
+        (b'{"images": [[[[1, 2, 3]]]]}', "application/json", 422, f"images[0]: {COLOURS}"),
+        (b'{"images": [[[[1, 2]]]]}', "application/json", 422, f"images[0]: {ROWS}"),
+        (b'{"images": [[[[1, 2, 256]]]]}', "application/json", 422, f"images[0]: {ROWS}"),
+        (b'{"images": [[[[1, 2, 3], 4]]]}', "application/json", 422, f"images[0]: {ROWS}"),
+        (b'{"images": [[[4, [1, 2, 3]]]]}', "application/json", 422, f"images[0]: {ROWS}"),
+        (b'{"images": [[[[1, 2, 3]], [[1, 2, 3], [1, 2, 3]]]]}', "application/json", 422, f"images[0]: {ROWS}"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(

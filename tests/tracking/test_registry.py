@@ -104,6 +104,32 @@ def test_each_data_set_has_a_champion_of_its_own(project: Project) -> None:
     assert str(digits.version) == "1"
 
 
+NAMES = [
+    "own/my photos.zip",
+    "own/my-photos.zip",
+    "own/My photos.zip",
+    "写真/犬",
+    "a--b",
+    "latest",
+    "v1",
+    300 * "x",
+    "$:@",
+]
+
+
+def test_each_name_gives_an_alias_that_mlflow_takes_and_no_other_name_has(project: Project) -> None:
+    assert registry.champion_alias("fashion_mnist") == "champion-fashion_mnist"
+    assert re.fullmatch(r"champion-own-my-photos-zip--[0-9a-f]{12}", registry.champion_alias(NAMES[0]))
+    trained(project, 0.1, COSTS, dataset=NAMES[0])
+    for name in NAMES:
+        alias = registry.champion_alias(name)
+        project.client.set_registered_model_alias(registry.MODEL_NAME, alias, "1")
+        found = registry.find_version(project.client, f"models:/{registry.MODEL_NAME}@{alias}")
+        assert str(found.version) == "1"
+    assert registry.champion_alias(NAMES[0]) != registry.champion_alias(registry.champion_alias(NAMES[0])[9:])
+    assert len({registry.champion_alias(name).lower() for name in NAMES}) == len(NAMES)
+
+
 @pytest.mark.parametrize("damage", [None, b"", b"\x93NUMPY", np.arange(5.0)])
 def test_a_champion_whose_costs_are_gone_or_damaged_stays_and_it_is_said(project: Project, damage: object) -> None:
     trained(project, 0.1, COSTS, keep=damage is not None)

@@ -25,6 +25,10 @@ GREY = np.array([[[0, 255, 51], [102, 0, 255]], [[255, 0, 0], [0, 204, 0]]], np.
 MODEL = Classifier(np.arange(12, dtype=np.float32).reshape(2, 6) / 10, np.array([0.5, 0], np.float32))
 
 
+COLOURED = np.random.default_rng(0).integers(0, 256, (4, 2, 5, 3), dtype=np.uint8)
+COLOUR_MODEL = Classifier(np.random.default_rng(1).normal(0, 1, (3, 30)).astype(np.float32), np.zeros(3, np.float32))
+
+
 def probabilities() -> np.ndarray:
     """Of two classes, in closed form: the second's is the logistic function of the difference of the logits."""
     second = 1 / (1 + np.exp(0.5 - 0.6 * GREY.reshape(2, 6).sum(axis=1) / 255))
@@ -59,20 +63,31 @@ def test_no_images_have_no_answers() -> None:
     assert MODEL.predict(GREY[:0]).shape == (0, 2)
 
 
+def test_colours_are_told_apart_whether_they_come_last_or_as_totensor_puts_them() -> None:
+    logits = COLOURED.reshape(4, 30) / 255 @ COLOUR_MODEL.weight.T
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    as_by_totensor = (np.moveaxis(COLOURED, 3, 1) / 255).astype(np.float32)
+    for given in (COLOURED, COLOURED.reshape(4, 30), COLOURED.tolist(), COLOURED / 255, as_by_totensor):
+        np.testing.assert_allclose(COLOUR_MODEL.predict(given), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (GREY[0], "an array of the shape [2, 3], must be images [N, height, width] of 6 pixels, or their rows"),
-        (GREY[0].ravel(), "an array of the shape [6], must be images [N, height, width] of 6 pixels, or their rows"),
+        (GREY[0], "an array of the shape [2, 3], must be images [N, height, width(, 3)] of 6 levels, or their rows"),
+        (
+            GREY[0].ravel(),
+            "an array of the shape [6], must be images [N, height, width(, 3)] of 6 levels, or their rows",
+        ),
         (GREY.astype(float), "float64 from 0.0 to 255.0, must be whole numbers from 0 to 255, or floats from 0 to 1"),
         (GREY.astype(np.int32) - 1, "int32 from -1 to 254, must be whole numbers from 0 to 255, or floats from 0 to 1"),
         (GREY * np.nan, "float64 from nan to nan, must be whole numbers from 0 to 255, or floats from 0 to 1"),
         (
             np.zeros((2, 0)),
-            "an array of the shape [2, 0], must be images [N, height, width] of 6 pixels, or their rows",
+            "an array of the shape [2, 0], must be images [N, height, width(, 3)] of 6 levels, or their rows",
         ),
-        (None, "an array of the shape [], must be images [N, height, width] of 6 pixels, or their rows"),
-        ({"image": 1}, "an array of the shape [], must be images [N, height, width] of 6 pixels, or their rows"),
+        (None, "an array of the shape [], must be images [N, height, width(, 3)] of 6 levels, or their rows"),
+        ({"image": 1}, "an array of the shape [], must be images [N, height, width(, 3)] of 6 levels, or their rows"),
         (GREY.astype(str), "<U3, must be whole numbers from 0 to 255, or floats from 0 to 1"),
     ],
 )

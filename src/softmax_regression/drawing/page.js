@@ -1,13 +1,15 @@
 // The page: from what is drawn to probabilities, and to what each pixel says. MODEL is put in before this.
 "use strict";
 
-const [HEIGHT, WIDTH] = MODEL.image_size;
+const [HEIGHT, WIDTH, COLOURS = 1] = MODEL.image_size, COUNT = HEIGHT * WIDTH * COLOURS;
+const IS_PICTURE = MODEL.preparation.shows === "picture";
 const [WEIGHT, BIAS] = ["weight", "bias"].map((name) => {
   const bytes = Uint8Array.from(atob(MODEL[name]), (letter) => letter.charCodeAt(0));
   return Float64Array.from(new Float32Array(bytes.buffer));
 });
-const SIDE = 560, PEN = 44, LARGEST = 4096, NOTHING = "Nothing drawn yet.";
+const SIDE = 560, PEN = 44, LARGEST = 4096, VIEW = 150;
 const byId = (id) => document.getElementById(id);
+const NOTHING = byId("result").textContent;
 const canvas = byId("drawing"), pen = canvas.getContext("2d", { willReadFrequently: true });
 
 /** Rounded so that their sums over an image's pixels are exact, as the pipeline does (docs/exact.md). */
@@ -16,7 +18,7 @@ const WEIGHT_ON_GRID = (() => {
   let power = 1;
   while (power <= largest) power *= 2;
   while (power / 2 > largest) power /= 2;
-  const nearest = (power / 2 ** (45 - (32 - Math.clz32(HEIGHT * WIDTH - 1)))) * 1.5 * 2 ** 52;
+  const nearest = (power / 2 ** (45 - (32 - Math.clz32(COUNT - 1)))) * 1.5 * 2 ** 52;
   return WEIGHT.map((value) => value + nearest - nearest);
 })();
 
@@ -55,7 +57,8 @@ function update() {
   waiting = false;
   const source = picture || canvas;
   const pixels = source.getContext("2d").getImageData(0, 0, source.width, source.height);
-  seen = prepare(greyLevels(pixels), MODEL.image_size, MODEL.preparation);
+  const levels = COLOURS === 1 ? [greyLevels(pixels)] : [0, 1, 2].map((colour) => colourLevels(pixels, colour));
+  seen = prepare(levels, MODEL.image_size, MODEL.preparation);
   if (seen) seen.probabilities = probabilities(seen.image.values);
   show();
 }
@@ -72,11 +75,8 @@ function show() {
     bar.setAttribute("aria-pressed", String(chosen === index));
     bar.setAttribute("aria-label", `${MODEL.classes[index]}: ${percent || "no answer yet"}`);
   });
-  paint(byId("seen"), (i) => {
-    const level = 255 - (seen ? seen.image.values[i] : 0);
-    return [level, level, level];
-  });
-  const said = contributions(about), strongest = Math.max(1e-9, ...said.map(Math.abs));
+  paint(byId("seen"), colourOf);
+  const said = contributions(about), strongest = Math.max(1e-9, most(said.map(Math.abs)));
   paint(byId("said"), (i) => {
     const share = said[i] / strongest, pale = Math.round(255 * (1 - Math.abs(share)));
     return share > 0 ? [178 + (77 * pale) / 255, pale, pale] : [pale, 80 + (175 * pale) / 255, 160 + (95 * pale) / 255];
@@ -90,11 +90,20 @@ function show() {
 /** Never 100.0 %: no answer is certain. */
 const inPercent = (share) => (share > 0.999 ? "> 99.9 %" : (100 * share).toFixed(1) + " %");
 
-/** What each pixel adds to the logit of a class: weight × pixel. */
+/** How a pixel of the image that the model sees is painted: a picture as it is, and ink dark on white. */
+function colourOf(pixel) {
+  if (!seen) return [255, 255, 255];
+  const levels = [0, 1, 2].map((colour) => seen.image.values[COLOURS * pixel + (colour % COLOURS)]);
+  return IS_PICTURE ? levels : levels.map((level) => 255 - level);
+}
+
+/** What each pixel adds to the logit of a class: weight × pixel, its colours together. */
 function contributions(index) {
-  const count = HEIGHT * WIDTH;
-  const said = (i) => (seen ? (WEIGHT_ON_GRID[index * count + i] * seen.image.values[i]) / 255 : 0);
-  return Array.from({ length: count }, (_, i) => said(i));
+  const said = Array(HEIGHT * WIDTH).fill(0);
+  seen?.image.values.forEach((level, i) => {
+    said[Math.floor(i / COLOURS)] += (WEIGHT_ON_GRID[index * COUNT + i] * level) / 255;
+  });
+  return said;
 }
 
 function sentence(shares, [first, second]) {
@@ -115,6 +124,7 @@ function whatWasDone() {
 function paint(target, colour) {
   target.width = WIDTH;
   target.height = HEIGHT;
+  if (WIDTH > VIEW) target.style.imageRendering = "auto"; // shown smaller than it is
   const context = target.getContext("2d"), image = context.createImageData(WIDTH, HEIGHT);
   for (let i = 0; i < HEIGHT * WIDTH; i++) image.data.set([...colour(i), 255], 4 * i);
   context.putImageData(image, 0, 0);
@@ -181,7 +191,8 @@ for (const end of ["pointerup", "pointercancel"]) {
 async function take(file) {
   let image;
   try {
-    image = await createImageBitmap(file, { imageOrientation: "from-image" });
+    // Without colour management, as the pipeline reads it.
+    image = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
     clear();
     byId("result").textContent = `${file.name || "That"} is no picture that this browser can read.`;

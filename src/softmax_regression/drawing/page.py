@@ -12,21 +12,47 @@ import numpy as np
 from softmax_regression.data.weights import Origin
 
 PARTS = files(__package__)
+MOST_WEIGHT_BYTES = 16 * 2**20
+"""As float32; the page is a third larger, and browsers take seconds to open a larger one."""
+TOO_LARGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Too large to draw</title>
+<p>This model has {} of weights, and a page can hold {}. Use softmax predict, or train on smaller images.</p>
+</html>
+"""
+DRAWN = {
+    "heading": "Draw, drop or paste a picture",
+    "square": "A white square to draw on with mouse, pen or finger",
+    "nothing": "Nothing drawn yet.",
+    "unknown": "a letter or to two digits",
+}
+"""What the page says where the model knows drawings."""
+PICTURES = {
+    "heading": "Choose, drop or paste a picture, or draw one",
+    "square": "A square that shows the picture, and to draw on with mouse, pen or finger",
+    "nothing": "No picture yet.",
+    "unknown": "a picture of something else",
+}
+"""Where it knows pictures."""
 
 
 def render(weight: np.ndarray, bias: np.ndarray, origin: Origin, unsure: float) -> str:
-    """The page for a model: weight [classes, pixels] and bias [classes], which it holds as float32.
+    """The page for a model: weight [classes, pixels(·3)] and bias [classes], which it holds as float32.
 
-    Below the probability `unsure` an answer is called that.
+    Below the probability `unsure` an answer is called that. Of a model that is too large for a page it says so.
     """
+    if weight.size * 4 > MOST_WEIGHT_BYTES:
+        return TOO_LARGE.format(*(f"{count / 2**20:,.0f} MiB" for count in (weight.size * 4, MOST_WEIGHT_BYTES)))
     arrays = {"weight": weight, "bias": bias}
     encoded = {name: base64.b64encode(array.astype("<f4").tobytes()).decode() for name, array in arrays.items()}
     model = json.dumps({**dataclasses.asdict(origin), **encoded, "unsure": unsure})
     # A class may be called "</script>".
     parts = [f"const MODEL = {model.replace('<', chr(92) + 'u003c')};", _read("preparation.js"), _read("page.js")]
+    words = PICTURES if origin.preparation.shows == "picture" else DRAWN
     put_in = {name: html.escape(getattr(origin, name)) for name in ("dataset", "code", "data")}
-    put_in["script"] = "\n".join(parts)
-    return re.sub(r"\{(dataset|code|data|script)\}", lambda found: put_in[found[1]], _read("page.html"))
+    put_in |= {**words, "script": "\n".join(parts)}
+    return re.sub(rf"\{{({'|'.join(put_in)})\}}", lambda found: put_in[found[1]], _read("page.html"))
 
 
 def _read(name: str) -> str:

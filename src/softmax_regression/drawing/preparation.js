@@ -42,17 +42,26 @@ function greyLevels({ data, width, height }) {
   for (let i = 0; i < grey.values.length; i++) {
     const [red, green, blue, alpha] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
     const level = (red * 19595 + green * 38470 + blue * 7471 + 32768) >> 16;
-    grey.values[i] = Math.floor((level * alpha + 255 * (255 - alpha) + 127) / 255);
+    grey.values[i] = onWhite(level, alpha);
   }
   return grey;
 }
 
-/** The image and what was done to get it; null where nothing is drawn. */
-function prepare(grey, size, how) {
+/** The levels of one colour of a canvas' pixels, 0 red, 1 green or 2 blue, transparency put on white. */
+function colourLevels({ data, width, height }, colour) {
+  const level = (_, i) => onWhite(data[4 * i + colour], data[4 * i + 3]);
+  return new Table(height, width, new Uint8Array(width * height).map(level));
+}
+
+const onWhite = (level, alpha) => Math.floor((level * alpha + 255 * (255 - alpha) + 127) / 255);
+
+/** The image and what was done to get it; null where nothing is drawn. Of grey levels, or of red, green and blue. */
+function prepare(levels, size, how) {
+  const [grey] = levels;
   if (how.shows === "picture") {
-    const scaled = scale(grey, fitting(grey, size)).map((value) => Math.floor(value / grey.values.length + 0.5));
     const box = [0, 0, grey.columns, grey.rows];
-    return { image: place(scaled, size, null), box, inverted: false, levelled: false, thickened: false };
+    const image = interleaved(levels.map((each) => fit(each, size.slice(0, 2))));
+    return { image, box, inverted: false, levelled: false, thickened: false };
   }
   const found = find(grey, how.shows === "strokes" && Math.max(grey.rows, grey.columns) >= SMALLEST_PHOTO);
   if (!found) return null;
@@ -61,6 +70,18 @@ function prepare(grey, size, how) {
   if (thickened) drawn = thicken(drawn, how.least_ink);
   const image = place(drawn, size, how.centre === "mass" ? centreOfMass(drawn) : null);
   return { image, box: found.box, inverted: found.inverted, levelled: found.levelled, thickened };
+}
+
+function fit(levels, size) {
+  const scaled = scale(levels, fitting(levels, size));
+  return place(scaled.map((value) => Math.floor(value / levels.values.length + 0.5)), size, null);
+}
+
+/** One table of the values of all at each place, one after the other. */
+function interleaved(tables) {
+  const [{ rows, columns }] = tables, count = tables.length;
+  const values = new Float64Array(rows * columns * count);
+  return new Table(rows, columns * count, values.map((_, i) => tables[i % count].values[Math.floor(i / count)]));
 }
 
 function find(grey, mayBePhoto) {

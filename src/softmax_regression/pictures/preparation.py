@@ -36,6 +36,8 @@ LONGEST_ALONG_EDGE = 0.5
 """The share of an edge that the end of a line may take."""
 STRAY = 0.01
 """The share of the ink on each side that may lie outside the box, where a gap separates it."""
+STRIP = 2**20
+"""Levels of a picture that are scaled at once."""
 LEVELS = 65535
 """Of ink, as whole numbers."""
 
@@ -93,10 +95,14 @@ def fit(levels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if levels.shape == size:
         return levels
     image = np.zeros(size, np.uint8)
-    inner = _fitting(levels.shape[:2], size[:2])
-    channels = np.moveaxis(levels, -1, 0) if levels.ndim == 3 else levels
-    scaled = np.floor(_scale(channels.astype(np.float64), inner) / (levels.shape[0] * levels.shape[1]) + 0.5)
-    _place(image, np.moveaxis(scaled, 0, -1) if levels.ndim == 3 else scaled, None)
+    height, width = _fitting(levels.shape[:2], size[:2])
+    rows = max(1, STRIP // levels[0].size)  # at once, as numpy makes floats of all that it sums up
+    strips = [levels[start : start + rows] for start in range(0, len(levels), rows)]
+    narrow = np.concatenate([_across(np.moveaxis(strip, 1, -1), width) for strip in strips])
+    scaled = _across(np.moveaxis(narrow, 0, -1), height)
+    if levels.ndim == 3:
+        scaled = np.moveaxis(scaled, 0, -1)
+    _place(image, np.floor(scaled.swapaxes(0, 1) / (levels.shape[0] * levels.shape[1]) + 0.5), None)
     return image
 
 
@@ -283,12 +289,25 @@ def _fitting(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _scale(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Each pixel's share of each cell that it covers, summed up: areas in whole units, so that the sums are exact.
-
-    Of cells [(channels,) rows, columns].
-    """
-    down, across = (_overlaps(length, count) for length, count in zip(cells.shape[-2:], size, strict=True))
+    """Each pixel's share of each cell that it covers, summed up: areas in whole units, so that the sums are exact."""
+    down, across = (_overlaps(length, count) for length, count in zip(cells.shape, size, strict=True))
     return down @ cells @ across.T
+
+
+def _across(levels: np.ndarray, count: int) -> np.ndarray:
+    """The same along the last axis alone, to `count` pixels; float64.
+
+    As sums up to where each pixel begins. Of MOST_CELLS cells that takes four times as long, but a picture may have
+    millions of pixels in a row, and a table of overlaps as large would fill the memory.
+    """
+    length = levels.shape[-1]
+    whole, part = np.divmod(np.arange(count) * length, count)
+    sums = np.add.reduceat(levels, whole, axis=-1, dtype=np.float64) * count
+    sums[..., :-1][..., whole[:-1] == whole[1:]] = 0  # reduceat takes one cell where there is none
+    begun = levels[..., whole] * part.astype(np.float64)
+    sums -= begun
+    sums[..., :-1] += begun[..., 1:]
+    return sums
 
 
 @functools.lru_cache(maxsize=1024)

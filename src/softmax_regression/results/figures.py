@@ -20,9 +20,18 @@ from softmax_regression.results.statistics import wilson_interval
 matplotlib.rcdefaults()  # the pictures, and so dvc.lock, are the project's and not the user's matplotlibrc's
 
 BLACK, GREY, RED = "#222222", "#bbbbbb", "#c1272d"
-COLUMNS = 5
+COLUMNS, COLUMNS_IN_COLOUR = 5, 3
 WIDEST_TITLE = 18
 """Letters that fit above an image."""
+LONGEST_NAME, LONGEST_LINE = 24, 28
+"""Letters of a class's name, and of a line above an image; of longer ones the middle is left out."""
+COLOURS = ("red", "green", "blue")
+MOST_WEIGHTS = 100
+"""Classes whose weights are drawn, and names beside the confusion matrix, at most."""
+MOST_COUNTS = 40
+"""Classes up to which the counts are written into the confusion matrix."""
+ROOMY = 12
+"""Classes, and letters of their names, up to which the confusion matrix has its usual size."""
 
 
 def save(figure: Figure, path: Path, dpi: int = 100) -> None:
@@ -37,22 +46,27 @@ def prediction_titles(predicted: Iterable[str], actual: Iterable[str]) -> list[s
     return [f"predicted {guess}\nactual {label}" for guess, label in zip(predicted, actual, strict=True)]
 
 
-def image_grid(images: np.ndarray, titles: Iterable[str], right: Iterable[bool] | None = None) -> Figure:
-    """Images [N, height, width] under their titles, in rows of five.
+def image_grid(
+    images: np.ndarray, titles: Iterable[str], right: Iterable[bool] | None = None, shows: str = "strokes"
+) -> Figure:
+    """Images uint8 [N, height, width(, 3)] under their titles, in rows of five.
 
-    One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone.
+    One that is not `right` is marked by a thick frame and a cross before its title, not by colour alone. What their
+    Preparation `shows` tells whether 0 is paper or black.
     """
     rows = max(1, -(-len(images) // COLUMNS))  # a model without mistakes has none to draw
     marks = [True] * len(images) if right is None else list(right)
-    marked = [title if is_right else f"✗ {title}" for title, is_right in zip(titles, marks, strict=True)]
+    crossed = [title if is_right else f"✗ {title}" for title, is_right in zip(titles, marks, strict=True)]
+    marked = ["\n".join(_shortened(line, LONGEST_LINE) for line in title.split("\n")) for title in crossed]
     lines = max((title.count("\n") + 1 for title in marked), default=1)
     longest = max((len(line) for title in marked for line in title.split("\n")), default=1)
     figure = Figure(figsize=(1.35 * COLUMNS, (1.4 + 0.17 * lines) * rows), layout="constrained")
     all_axes = _axes(figure, rows, COLUMNS, len(images))
     for axes, image, title, is_right in zip(all_axes, images, marked, marks, strict=True):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        _show(axes, image, shows)
         # As many letters as an image is wide; "predicted T-shirt/top" would run into its neighbour.
-        axes.set_title(title, fontsize=min(9, 9 * WIDEST_TITLE / longest), color=BLACK if is_right else RED)
+        size, color = min(9, 9 * WIDEST_TITLE / longest), BLACK if is_right else RED
+        axes.set_title(title, fontsize=size, color=color, parse_math=False)  # a class may be called $x$
         _frame(axes, GREY if is_right else RED, 0.8 if is_right else 3)
     return figure
 
@@ -63,9 +77,12 @@ def seen(
     boxes: Sequence[Sequence[float]],
     images: Sequence[np.ndarray],
     said: Sequence[str],
+    shows: str,
 ) -> Figure:
-    """Pictures, grey levels uint8 [rows, columns] each, with a frame around what was taken of them (left, top, right,
+    """Pictures, levels uint8 [rows, columns(, 3)] each, with a frame around what was taken of them (left, top, right,
     bottom); beside each of them the image that the model saw, and what it said.
+
+    What the Preparation of these images `shows` tells whether 0 is paper or black.
     """
     pairs_a_row = min(3, len(pictures))
     rows = -(-len(pictures) // pairs_a_row)
@@ -75,51 +92,77 @@ def seen(
         pictures, titles, boxes, images, said, strict=True
     ):
         axes, axes_of_model = next(all_axes), next(all_axes)
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        size = (right - left, bottom - top)
-        axes.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, edgecolor=RED, linewidth=1.5))
-        axes_of_model.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        for each, text in ((axes, title), (axes_of_model, words)):
+        _show(axes, picture, "picture")
+        corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=RED, linewidth=1.5, clip_on=False))
+        _show(axes_of_model, image, shows)
+        for each, text in ((axes, _shortened(title, LONGEST_LINE)), (axes_of_model, _shortened(words, LONGEST_LINE))):
             size_of_letters = min(9, 9 * WIDEST_TITLE / max(1, len(text)))
-            each.set_title(text, fontsize=size_of_letters, color=BLACK, parse_math=False)  # a file may be called $x$
+            each.set_title(text, fontsize=size_of_letters, color=BLACK, parse_math=False)
             _frame(each, GREY, 0.8)
     return figure
 
 
-def weight_images(weight: np.ndarray, size: tuple[int, int], classes: Sequence[str]) -> Figure:
+def weight_images(weight: np.ndarray, size: tuple[int, ...], classes: Sequence[str]) -> Figure:
     """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all.
 
-    The scale ends where 99.5 % of the weights lie: a hot cluster of pixels in one class would make the others pale.
+    In colour, of `size` (height, width, 3), as three beside each other: those of red, of green and of blue. Of many
+    classes the first ones. The scale ends where 99.5 % of the weights lie: a hot cluster of pixels in one class would
+    make the others pale.
     """
-    columns = min(COLUMNS, len(classes))
-    rows = -(-len(classes) // columns)
-    figure = Figure(figsize=(1.5 * columns + 1, 1.75 * rows), layout="constrained")
+    height, width, *colours = size
+    drawn_classes = classes[:MOST_WEIGHTS]
+    columns = min(COLUMNS_IN_COLOUR if colours else COLUMNS, len(drawn_classes))
+    rows = -(-len(drawn_classes) // columns)
+    inches = (3.1, 1.65) if colours else (1.5, 1.75)
+    figure = Figure(figsize=(inches[0] * columns + 1, inches[1] * rows), layout="constrained")
     limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
-    all_axes = _axes(figure, rows, columns, len(classes))
-    for axes, row, name in zip(all_axes, weight, classes, strict=True):
-        drawn = axes.imshow(row.reshape(size), cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes.set_title(name, fontsize=11)
+    all_axes = _axes(figure, rows, columns, len(drawn_classes))
+    for axes, row, name in zip(all_axes, weight[:MOST_WEIGHTS], drawn_classes, strict=True):
+        beside = np.concatenate(np.moveaxis(row.reshape(height, width, -1), 2, 0), axis=1)
+        drawn = axes.imshow(beside, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        title = _shortened(name, LONGEST_NAME)
+        letters = 2 * WIDEST_TITLE if colours else WIDEST_TITLE - 2
+        axes.set_title(title, fontsize=min(11, 11 * letters / max(1, len(title))), parse_math=False)
         _frame(axes, GREY, 0.8)
-    figure.colorbar(drawn, ax=all_axes, label="weight", shrink=0.85, extend="both")
+        if colours:
+            axes.set_xticks((np.arange(3) + 0.5) * width - 0.5, COLOURS, fontsize=8)
+            axes.tick_params(length=0)
+            for edge in (width, 2 * width):
+                axes.axvline(edge - 0.5, color=BLACK, linewidth=1.2)
+    scale = "weight"
+    if len(classes) > MOST_WEIGHTS:
+        scale += f" (the first {MOST_WEIGHTS} of {len(classes)} classes)"
+    longer = max(1, rows / 2)  # than usual, though no wider
+    slim, ends = 20 * longer, 0.05 / longer
+    figure.colorbar(drawn, ax=all_axes, label=scale, shrink=0.85, extend="both", aspect=slim, extendfrac=ends)
     return figure
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """Counts [actual, predicted], written into each cell and shaded by their share of the row.
 
-    The three most frequent confusions are framed.
+    The three most frequent confusions are framed. With more classes the figure grows, up to a size; beyond that the
+    counts are left out, and at last the names of all but every second, third … class.
     """
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
+    names = [_shortened(name, LONGEST_NAME) for name in classes]
+    longest, crowded = max(map(len, names)), max(0, min(len(names), MOST_COUNTS) - ROOMY)
+    more = 0.3 * crowded + 0.08 * max(0, longest - ROOMY)
+    figure = Figure(figsize=(6.4 + more, 5.6 + more), layout="constrained")
     axes = figure.subplots()
     drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if share[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+    if len(names) <= MOST_COUNTS:
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
     for row, column in most_confused(counts):
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2))
-    axes.set_xticks(range(len(classes)), classes, rotation=45 if max(map(len, classes)) > 3 else 0)
-    axes.set_yticks(range(len(classes)), classes)
+    step = -(-len(names) // MOST_WEIGHTS)
+    size = 10 if len(names) <= MOST_COUNTS else 6
+    turned = 90 if longest > ROOMY or len(names) > ROOMY else 45 if longest > 3 else 0
+    axes.set_xticks(range(0, len(names), step), names[::step], rotation=turned, fontsize=size, parse_math=False)
+    axes.set_yticks(range(0, len(names), step), names[::step], fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     figure.colorbar(drawn, ax=axes, label="share of the actual class")
@@ -190,6 +233,17 @@ def _axes(figure: Figure, rows: int, columns: int, count: int) -> list[Axes]:
     for axes in grid[count:]:
         axes.remove()
     return grid[:count]
+
+
+def _show(axes: Axes, image: np.ndarray, shows: str) -> None:
+    """Draw an image; where it shows a picture 0 is black, else it is the paper."""
+    axes.imshow(image, cmap="gray" if shows == "picture" else "gray_r", vmin=0, vmax=255)
+
+
+def _shortened(text: str, most: int) -> str:
+    """At most so many letters: of names that begin or end alike, both ends are needed."""
+    end = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - end]}…{text[-end:]}"
 
 
 def _frame(axes: Axes, color: str, width: float) -> None:

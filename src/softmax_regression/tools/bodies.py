@@ -1,6 +1,8 @@
 """What a request may hold, and the pictures in it; too large a body is refused before it is kept."""
 
 import asyncio
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ SECONDS_TO_SEND = 60.0
 CLOSE = {"Connection": "close"}
 """Whoever is still sending would otherwise be listened to for ever."""
 
+LEVEL = {"type": "integer", "minimum": 0, "maximum": 255}
+COLOUR = {"type": "array", "items": LEVEL, "minItems": 3, "maxItems": 3}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "requestBody": {
@@ -48,11 +52,9 @@ BODY = {
                     "properties": {
                         "images": {
                             "type": "array",
-                            "description": "Grey levels from 0, black, to 255, white: [images][rows][columns].",
-                            "items": {
-                                "type": "array",
-                                "items": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}},
-                            },
+                            "description": "Levels from 0, black, to 255, white: [images][rows][columns], or in "
+                            "colour [images][rows][columns][red, green, blue].",
+                            "items": {"type": "array", "items": {"type": "array", "items": {"oneOf": [LEVEL, COLOUR]}}},
                         }
                     },
                 }
@@ -64,7 +66,7 @@ BODY = {
 
 
 async def pictures_in(request: Request) -> list[tuple[str, bytes | np.ndarray]]:
-    """The pictures of a request with their names: bytes still to be read, or grey levels.
+    """The pictures of a request with their names: bytes still to be read, or levels uint8 [rows, columns(, 3)].
 
     Raises HTTPException, with one sentence, where there are none, or they do not arrive in time.
     """
@@ -100,23 +102,29 @@ def _from_json(body: bytes) -> list[tuple[str, bytes | np.ndarray]]:
         raise HTTPException(422, 'not JSON such as {"images": [[[255, 0], [255, 255]]]}') from None
     if not (isinstance(images, list) and 0 < count <= MOST_FILES):
         raise HTTPException(422, f"{count:,} images, must be 1 to {MOST_FILES:,}, in a list")
-    return [(f"images[{number}]", _grey_levels(image, number)) for number, image in enumerate(images)]
+    return [(f"images[{number}]", _levels(image, number)) for number, image in enumerate(images)]
 
 
-def _grey_levels(image: Any, number: int) -> np.ndarray:
+def _levels(image: Any, number: int) -> np.ndarray:
     try:
         if not all(isinstance(row, list) for row in image):
             raise TypeError
+        in_colour = isinstance(image[0][0], list)
         # A row's bytes, which are refused for all but whole numbers from 0 to 255: three times as fast as np.array.
-        rows = [bytes(row) for row in image]
-        grey = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-        if grey.size == 0 or {len(row) for row in rows} != {grey.shape[1]}:
+        rows = [bytes(_numbers(row) if in_colour else row) for row in image]
+        levels = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+        if {len(row) for row in rows} != {levels.shape[1]}:
             raise ValueError
-    except (TypeError, ValueError):
-        raise HTTPException(
-            422, f"images[{number}]: must be a list of rows of whole numbers from 0 to 255, all equally long"
-        ) from None
-    return grey
+    except (TypeError, ValueError, IndexError, KeyError):
+        numbers = "whole numbers from 0 to 255, or of three such for red, green and blue"
+        raise HTTPException(422, f"images[{number}]: must be a list of rows of {numbers}, all equally long") from None
+    return levels.reshape(len(rows), -1, 3) if in_colour else levels
+
+
+def _numbers(row: list[Any]) -> Iterable[Any]:
+    if any(not isinstance(pixel, list) or len(pixel) != 3 for pixel in row):
+        raise ValueError
+    return itertools.chain.from_iterable(row)
 
 
 class BodyLimit:

@@ -38,7 +38,7 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
     for name in _with_progress(files):
         try:
             given = sys.stdin.buffer.read(reading.MOST_BYTES + 1) if name == STANDARD_INPUT else Path(name)
-            picture = reading.read(given)
+            picture = reading.read(given, classifier.in_colour)
             answer = classifier.answer(picture)
         except (UserError, OSError) as error:
             failed += 1
@@ -46,11 +46,11 @@ def predict(names: Sequence[str], classifier: Classifier, form: str, drawing: st
             continue
         write(name, answer)
         if drawing and len(drawn) < MOST_DRAWN:
-            step = -(-max(picture.levels.shape) // MOST_PIXELS_DRAWN)
+            step = -(-max(picture.levels.shape[:2]) // MOST_PIXELS_DRAWN)
             small = picture.levels[::step, ::step].copy()  # so that the rest is not kept
             drawn.append((Path(name).name, small, step * picture.reduction, answer))
     if drawing and drawn:
-        _draw(drawn, Path(drawing))
+        _draw(drawn, classifier.origin.preparation.shows, Path(drawing))
         if len(files) > MOST_DRAWN:
             print(f"{drawing}: the first {MOST_DRAWN} of {len(files)} pictures", file=sys.stderr)
     if failed:
@@ -112,12 +112,12 @@ def _csv(classifier: Classifier, _: int) -> Writer:
 WRITERS: dict[str, Callable[[Classifier, int], Writer]] = {"text": _text, "json": _json, "csv": _csv}
 
 
-def _draw(drawn: Sequence[tuple[str, np.ndarray, float, Answer]], path: Path) -> None:
-    """Draw pictures with their names, each reduced by a number, and their answers."""
+def _draw(drawn: Sequence[tuple[str, np.ndarray, float, Answer]], shows: str, path: Path) -> None:
+    """Draw pictures with their names, each reduced by a number, and their answers; `shows` as in Preparation."""
     from softmax_regression.results import figures  # here: matplotlib takes longer than all the rest
 
-    names, greys, reductions, answers = zip(*drawn, strict=True)
+    names, pictures, reductions, answers = zip(*drawn, strict=True)
     said = [f"{answer.ranked[0][0]}  {answer.ranked[0][1]:.2f}" for answer in answers]
     boxes = [[edge / each for edge in answer.prepared.box] for each, answer in zip(reductions, answers, strict=True)]
     images = [answer.prepared.image for answer in answers]
-    figures.save(figures.seen(greys, names, boxes, images, said), path)
+    figures.save(figures.seen(pictures, names, boxes, images, said, shows), path)

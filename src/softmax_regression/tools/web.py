@@ -4,6 +4,7 @@ import asyncio
 import errno
 import functools
 import gc
+import math
 import os
 import socket
 import sys
@@ -180,10 +181,13 @@ def create(source: Source, kept: Path) -> FastAPI:
 
     @app.post("/predict", responses={200: {"model": PredictionsModel}, **REFUSALS}, openapi_extra=BODY)
     async def predict(request: Request) -> Response:
-        """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as grey levels."""
+        """What pictures show: the bytes of one, a form with several `files`, or JSON with `images` as levels."""
         with metrics.seconds.time():
             given = await pictures_in(request)
-            pixels = sum(reading.count_pixels(each) if isinstance(each, bytes) else each.size for _, each in given)
+            pixels = sum(
+                reading.count_pixels(each) if isinstance(each, bytes) else math.prod(each.shape[:2])
+                for _, each in given
+            )
             if pixels > MOST_PIXELS:
                 raise HTTPException(422, f"{pixels:,} pixels in all, must be {MOST_PIXELS:,} at most")
             if pixels <= FEW_PIXELS:
@@ -241,11 +245,19 @@ def _answer_all(classifier: Classifier, given: Sequence[tuple[str, bytes | np.nd
     answers = []
     for name, content in given:
         try:
-            picture = reading.read(content) if isinstance(content, bytes) else Picture(content)
-            answers.append(classifier.answer(picture))
+            answers.append(classifier.answer(_read(content, classifier.in_colour)))
         except UserError as error:
             raise HTTPException(422, f"{name}: {error}") from None
     return answers
+
+
+def _read(content: bytes | np.ndarray, in_colour: bool) -> Picture:
+    """A picture as a model needs it; raises UserError where it is none, or levels in colour that would lose it."""
+    if isinstance(content, bytes):
+        return reading.read(content, in_colour)
+    if content.ndim == 3 and not in_colour:
+        raise UserError("is in colour, and the model knows grey levels: send each pixel as one number")
+    return Picture(reading.to_colours(content, in_colour))
 
 
 def serve(model: str | None, host: str, port: int, processes: int) -> None:

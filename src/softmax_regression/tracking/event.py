@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import math
+import posixpath
+import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +21,8 @@ ALIVE = "alive.lock"
 """The file that a stage keeps locked while it lives."""
 ENDED = "ended"
 """The file that says that its work is done, while it waits for the recorder."""
+LONGEST_METRIC_NAME = 200
+"""Letters of a class's name, of the 250 that MLflow allows."""
 SECONDS_BETWEEN_UPDATES = 10.0
 """How often a long stage brings its event up to date, for those who watch the run in MLflow."""
 
@@ -113,3 +117,17 @@ class Event:
 def milliseconds() -> int:
     """Now, since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def metric_names(classes: Sequence[str]) -> list[str]:
+    """The names of classes as MLflow takes them in a metric's name, no two alike.
+
+    Letters, digits and "_-. :/" stay, and there must be no path such as "a//b" or "..".
+    """
+    names: list[str] = []
+    for each in classes:
+        name = re.sub(r"[^/\w.\- :]", "_", each)[:LONGEST_METRIC_NAME]
+        if posixpath.normpath(f"x/{name}") != f"x/{name}":
+            name = re.sub(r"[/.]", "_", name)
+        names.append(name if name not in names else f"{name} {len(names)}")
+    return names

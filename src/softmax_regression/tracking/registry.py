@@ -1,7 +1,9 @@
 """Models in MLflow: one logged model and one registered version for each distinct model, and who is champion."""
 
 import functools
+import hashlib
 import importlib.metadata
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,11 +27,14 @@ MODEL_TAG = "model.sha256"
 SERVING_MODULE = "softmax_serving"
 """The name under which serving.py goes along with the model, which so loads where the project is not installed."""
 DESCRIPTION = (
-    "Softmax regression: a probability for each class. It takes images [N, height, width] or their rows [N, pixels], "
-    "as arrays, nested lists, or a DataFrame of rows: whole numbers from 0 to 255, or floats from 0 to 1."
+    "Softmax regression: a probability for each class. It takes images [N, height, width], in colour [N, height, "
+    "width, 3], or their rows, as arrays, nested lists, or a DataFrame of rows: whole numbers from 0 to 255, or floats "
+    "from 0 to 1."
 )
 COSTS = "valid_costs.npy"
 """The artifact with the cost of each held-out image."""
+LONGEST_PLAIN_NAME = 60
+"""Letters of a data set's name that go into an alias, of which MLflow allows 255."""
 HELD_OUT_TAG, VALID_COST_TAG, RUN_TAG = "held_out", "valid_cost", "run"
 
 
@@ -48,8 +53,15 @@ def champion_alias(dataset: str) -> str:
     """The alias of the best model: `champion` on MNIST, and one of its own on each other data set.
 
     Models compare on the same data alone; with one alias for all, whoever began with the digits would keep them.
+    MLflow allows letters, digits, - and _ in an alias, and some databases take A for a. So of any other name the alias
+    has what is left of it, and the beginning of its SHA-256 after --, which no plain name has.
     """
-    return "champion" if dataset == "mnist" else f"champion-{dataset}"
+    if dataset == "mnist":
+        return "champion"
+    if len(dataset) <= LONGEST_PLAIN_NAME and re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", dataset):
+        return f"champion-{dataset}"
+    left = re.sub(r"[^a-z0-9]+", "-", dataset.lower())[:LONGEST_PLAIN_NAME].strip("-")
+    return f"champion-{left}--{hashlib.sha256(dataset.encode()).hexdigest()[:12]}"
 
 
 def link(client: MlflowClient, run_id: str, earlier: Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 LARGEST = {"u": 255, "i": 255, "f": 1, "b": 1}
-"""The value of a pixel full of ink, by kind of dtype."""
+"""The highest level of a pixel, by kind of dtype."""
 
 
 class Classifier:
@@ -21,16 +21,19 @@ class Classifier:
         self.bias = bias
 
     def predict(self, images: Any, params: object = None) -> np.ndarray:  # noqa: ARG002
-        """Probabilities float32 [N, classes] for images [N, height, width] or their rows [N, pixels].
+        """Probabilities float32 [N, classes] for images [N, height, width(, 3)] or their rows [N, levels].
 
-        An array, nested lists, or a DataFrame of rows. Whole numbers are grey levels from 0 to 255; floats, as
-        torchvision's ToTensor makes them, run from 0 to 1. Raises ValueError for anything else.
+        An array, nested lists, or a DataFrame of rows. Whole numbers are levels from 0 to 255; floats, as
+        torchvision's ToTensor makes them, run from 0 to 1. Colours may come first, as it puts them: [N, 3, height,
+        width]. Raises ValueError for anything else.
         """
         given = np.asarray(images)
         count, size = self.weight.shape[1], math.prod(given.shape[1:])
         if given.ndim < 2 or size != count:
-            expected = f"images [N, height, width] of {count} pixels, or their rows"
+            expected = f"images [N, height, width(, 3)] of {count} levels, or their rows"
             raise ValueError(f"an array of the shape {list(given.shape)}, must be {expected}")
+        if given.ndim == 4 and given.shape[1] == 3 != given.shape[3]:
+            given = np.moveaxis(given, 1, 3)
         pixels = given.reshape(-1, count)
         largest = LARGEST.get(pixels.dtype.kind)
         if largest is None or not ((pixels >= 0) & (pixels <= largest)).all():
