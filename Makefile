@@ -108,6 +108,7 @@ bench: setup
 	$(BIN)/python benchmarks/measure.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/redrawn.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/own_pictures.py
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
