@@ -74,12 +74,12 @@ def test_a_remote_that_dies_in_the_middle_of_a_push_gets_the_rest_later(clone: C
     s3.remote.use(clone)
     s3.uploads_left = 3
     printed = clone.run("dvc", "push", "--jobs", "1", check=False)
-    assert "ERROR: failed to push data to the cloud - 10 files failed to upload" in printed
+    assert "ERROR: failed to push data to the cloud - 11 files failed to upload" in printed
     assert "Traceback" not in printed
 
     s3.uploads_left = None
     s3.start()
-    assert clone.run("dvc", "push") == "10 files pushed\n"
+    assert clone.run("dvc", "push") == "11 files pushed\n"
     other = Clone(clone.folder.with_name("other"), origin=clone.folder)
     other.environment |= s3.remote.environment
     other.run("dvc", "pull")
