@@ -120,3 +120,12 @@ def test_another_data_set_than_the_wanted_one_is_refused(small: ImageSet, tmp_pa
     with pytest.raises(UserError) as refused:
         ImageSet.load(path, "mnist")
     assert str(refused.value) == f"{path}: holds small, must hold mnist: set dataset in params.yaml to mnist"
+
+
+def test_images_set_aside_are_held_out_instead_of_a_share(small: ImageSet, tmp_path: Path) -> None:
+    replace(small, set_aside=5).save(tmp_path / "train")
+    loaded = ImageSet.load(tmp_path / "train")
+    kept, held_out = loaded.hold_out(0.1)
+    assert (loaded.set_aside, len(kept), len(held_out), kept.set_aside, held_out.set_aside) == (5, 18, 5, 0, 0)
+    with pytest.raises(UserError, match=r"^small: 23 images set aside, of 23$"):
+        replace(small, set_aside=23)

@@ -2,6 +2,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
 from softmax_regression.sources import own
+from softmax_regression.sources.manifest import Line
 from softmax_regression.sources.own import Imported, Wanted
 
 AS_FOUND = Wanted(None, "auto", False)
@@ -24,9 +26,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def imported(files: dict[str, bytes], wanted: Wanted = AS_FOUND) -> Imported:
+class Found(NamedTuple):
+    """An import, whose lines can be looked at again."""
+
+    train: ImageSet
+    test: ImageSet
+    lines: list[Line]
+    notes: list[str]
+
+
+def imported(files: dict[str, bytes], wanted: Wanted = AS_FOUND) -> Found:
     write(Path("pics"), files)
-    return own.read("pics", wanted)
+    found = own.read("pics", wanted)
+    return Found(found.train, found.test, list(found.lines), found.notes)
 
 
 def refusal(files: dict[str, bytes]) -> list[str]:
@@ -43,7 +55,8 @@ def link(path: str, to: str) -> Callable[[], None]:
 
 
 NFD, NFC = "cafe\N{COMBINING ACUTE ACCENT}", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
-TWICE = "pics: pictures are there twice; delete one of each, or use them all: -S allow_duplicates=true:"
+NOTHING = "pics: nothing is imported:"
+TWICE = "of pictures that are there twice delete one, or use all: -S allow_duplicates=true"
 DAMAGED: dict[str, tuple[dict[str, bytes], Callable[[], object], str]] = {
     "an empty file": ({"cat/x.png": b""}, dict, "cat/x.png: is empty"),
     "a text": (
@@ -98,53 +111,53 @@ def test_a_damaged_folder_is_refused_in_one_sentence(kind: str) -> None:
     write(Path("pics"), two_classes())
     damage()
     first, *others = refusal(files)
-    assert first == "pics: nothing is imported:" and len(others) == 1 and others[0].startswith(sentence)
+    assert first == NOTHING and len(others) == 1 and others[0].startswith(sentence)
 
 
-DIVIDED_DAMAGED: dict[str, tuple[dict[str, bytes], str, str]] = {
+DIVIDED_DAMAGED: dict[str, tuple[dict[str, bytes], str, list[str]]] = {
     "a class in test alone": (
         {"test/cow/1.png": png(99)},
-        "pics: nothing is imported:",
         "cow: a class with no picture to train on",
+        [],
     ),
     "a folder beside": (
         {"more/cat/1.png": png(99)},
-        "pics: nothing is imported:",
         "more: beside folders for training and testing",
+        [],
     ),
     "a file in train and test": (
         {"test/cat/x.png": DIVIDED["train/cat/0.png"]},
-        TWICE,
         "test/cat/x.png and train/cat/0.png: in training and in test, the same file",
+        [TWICE],
     ),
     "pixels in train and test": (
         {"test/cat/x.bmp": encoded(levels(0), "BMP")},
-        TWICE,
         "test/cat/x.bmp and train/cat/0.png: in training and in test, the same pixels in another file",
+        [TWICE],
     ),
     "two classes for one picture": (
         {"train/dog/x.png": DIVIDED["train/cat/0.png"]},
-        TWICE,
         "train/cat/0.png and train/dog/x.png: two classes, the same file",
+        [TWICE],
     ),
 }
 
 
 @pytest.mark.parametrize("kind", DIVIDED_DAMAGED)
 def test_a_damaged_division_is_refused_in_one_sentence(kind: str) -> None:
-    files, first, sentence = DIVIDED_DAMAGED[kind]
-    assert refusal(DIVIDED | files) == [first, sentence]
+    files, sentence, advice = DIVIDED_DAMAGED[kind]
+    assert refusal(DIVIDED | files) == [NOTHING, sentence, *advice]
 
 
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"cat/1.png": png(0)}, "1 classes, must be 2 to 1,000"),
-        ({f"{i}/1.png": png(i) for i in range(1001)}, "1001 classes, must be 2 to 1,000"),
+        ({"cat/1.png": png(0)}, "number of classes: 1, must be 2 to 1,000"),
+        ({f"{i}/1.png": png(i) for i in range(1001)}, "number of classes: 1,001, must be 2 to 1,000"),
     ],
 )
 def test_too_few_or_many_classes_are_refused(files: dict[str, bytes], sentence: str) -> None:
-    assert refusal(files) == ["pics: nothing is imported:", sentence]
+    assert refusal(files) == [NOTHING, sentence]
 
 
 @pytest.mark.parametrize("files", [{}, {"README.md": b"nothing"}, {".DS_Store": b""}])
@@ -158,9 +171,14 @@ def test_one_picture_of_each_class_is_too_few() -> None:
     assert refusal({"cat/1.png": png(0), "dog/1.png": png(1)}) == [sentence]
 
 
+def test_pictures_of_no_class_alone_are_counted() -> None:
+    sentence = "pics: no pictures in folders named by their classes, such as pics/cat/1.png; 30 lie in none"
+    assert refusal({f"{i}.png": png(i) for i in range(30)}) == [sentence]
+
+
 def test_a_folder_of_problems_alone_is_refused_with_them() -> None:
     Path("pics/cat").mkdir(parents=True)
-    assert refusal({}) == ["pics: nothing is imported:", "cat: a class without pictures"]
+    assert refusal({}) == [NOTHING, "cat: a class without pictures"]
 
 
 @pytest.mark.parametrize("content", [b"", b"cats", BOMB])
@@ -176,8 +194,10 @@ def test_a_file_that_holds_no_pictures_is_refused(content: bytes) -> None:
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     files = two_classes(150) | {f"cat/bad{i}.png": b"bad" for i in range(80)} | {"dog/empty.png": b""}
+    files |= {"dog/cat.png": files["cat/0.png"]}
     _, *told = refusal(files)
-    assert len(told) == 81 and told[-1] == "dog/empty.png: is empty"
+    assert len(told) == 83 and told[-3] == "dog/empty.png: is empty"
+    assert told[-2:] == ["cat/0.png and dog/cat.png: two classes, the same file", TWICE]
 
 
 def labels_of(images: ImageSet) -> list[str]:
@@ -198,7 +218,7 @@ def test_a_folder_becomes_image_sets_a_fifth_to_test_on() -> None:
     assert found.train.preparation.shows == "picture" and found.train.dataset == "pics"
 
 
-def as_bytes(found: Imported, name: str) -> bytes:
+def as_bytes(found: Imported | Found, name: str) -> bytes:
     for part in ("train", "test"):
         getattr(found, part).save(Path(f"{name}-{part}"))
     return Path(f"{name}-train").read_bytes() + Path(f"{name}-test").read_bytes()
@@ -247,13 +267,18 @@ def test_heavy_imbalance_is_told() -> None:
     assert imported(files).notes == ["heavy imbalance: 48 pictures of cat, 4 of dog"]
 
 
-def test_pictures_for_validation_come_last_in_training() -> None:
+def test_pictures_for_validation_are_those_that_are_held_out() -> None:
     valid = {f"val/{path}": png(500 + at) for at, path in enumerate(two_classes(3))}
     found = imported(DIVIDED | valid)
     assert [line.path.split("/")[0] for line in found.lines] == ["train"] * 8 + ["val"] * 6 + ["test"] * 8
+    kept, held_out = found.train.hold_out(0.5)
+    assert (len(kept), len(held_out), held_out.set_aside) == (8, 6, 0)
+    assert found.notes == ["for validation: the 6 pictures that were divided off for it, instead of a share"]
     alone = {path.replace("test/", "val/"): content for path, content in DIVIDED.items()}
     os.chdir(write(Path("other"), {f"pics/{path}": content for path, content in alone.items()}))
-    assert len(own.read("pics", AS_FOUND).test) == 8
+    train, test, _, notes = own.read("pics", AS_FOUND)
+    assert (len(train), train.set_aside, len(test)) == (8, 0, 8)
+    assert notes == ["to test on: the pictures that were divided off for validation, as there are no others"]
 
 
 def test_mixed_numbers_are_an_order_and_others_are_none() -> None:
@@ -274,6 +299,8 @@ def test_duplicates_are_used_where_that_is_wanted() -> None:
     wanted = Wanted(None, "auto", allow_duplicates=True)
     found = imported(DIVIDED | {"test/cat/x.png": DIVIDED["train/cat/0.png"]}, wanted)
     assert (len(found.train), len(found.test)) == (8, 9)
+    (note,) = found.notes
+    assert note == "used all the same: test/cat/x.png and train/cat/0.png: in training and in test, the same file"
 
 
 def test_equal_pictures_of_one_class_stay_in_one_part() -> None:

@@ -57,6 +57,8 @@ class ImageSet:
     source: Mapping[str, str]
     """The public address of each file that the images came from, with the checksum that was verified."""
     preparation: Preparation = Preparation()
+    set_aside: int = 0
+    """How many of the last images whoever made the set has meant for validation; 0 leaves it to a share."""
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -67,6 +69,8 @@ class ImageSet:
             raise UserError(f"{self.dataset}: labels are {_layout(self.labels)}, must be int64 [{len(self.images)}]")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise UserError(f"{self.dataset}: labels must lie between 0 and {len(self.classes) - 1}")
+        if not 0 <= self.set_aside < len(self):
+            raise UserError(f"{self.dataset}: {self.set_aside} images set aside, of {len(self)}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,30 +92,33 @@ class ImageSet:
 
     def part(self, start: int, stop: int) -> Self:
         """The images from `start` up to `stop`, without copying."""
-        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop])
+        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop], set_aside=0)
 
     def take(self, rows: np.ndarray) -> Self:
         """Copies of the images at the indices `rows`, in that order."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows])
+        return replace(self, images=self.images[rows], labels=self.labels[rows], set_aside=0)
 
     def hold_out(self, share: float) -> tuple[Self, Self]:
-        """Split off the last `share` of the images (at least one, never all): the rest, and those.
+        """Split off the last `share` of the images (at least one, never all), or those set aside: the rest, and those.
 
         The last, not random ones: the split is the same for every seed, so that runs can be compared.
         """
         if len(self) < 2:
             raise UserError(f"{self.dataset}: {len(self)} image, too few to hold any out")
-        kept = len(self) - min(max(round(len(self) * share), 1), len(self) - 1)
+        held_out = self.set_aside or round(len(self) * share)
+        kept = len(self) - min(max(held_out, 1), len(self) - 1)
         return self.part(0, kept), self.part(kept, len(self))
 
     def save(self, path: Path | str) -> None:
         """Write to a safetensors file; equal sets give equal bytes."""
-        description = {
+        description: dict[str, object] = {
             "dataset": self.dataset,
             "classes": self.classes,
             "source": dict(self.source),
             "preparation": asdict(self.preparation),
         }
+        if self.set_aside:
+            description["set_aside"] = self.set_aside
         tensor_files.write(Path(path), {"images": self.images, "labels": self.labels}, description)
 
     @classmethod
@@ -123,7 +130,8 @@ class ImageSet:
             if wanted and dataset != wanted:
                 raise UserError(f"holds {dataset}, must hold {wanted}: set dataset in params.yaml to {wanted}")
             preparation = Preparation.of(description["preparation"])
-            return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source, preparation)
+            aside = description.get("set_aside", 0)
+            return cls(arrays["images"], arrays["labels"], tuple(classes), dataset, source, preparation, aside)
         except (KeyError, TypeError) as error:
             raise UserError(f"{path}: not an image set: {error} is missing or wrong") from None
         except UserError as error:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -42,14 +42,20 @@ class ParameterFile(BaseModel):
             raise UserError(f"{path}: {'; '.join(problems + rest)}") from None
 
 
-def _below_the_project(path: str) -> str:
-    if not path.isprintable() or not path.strip() or path.startswith("/") or ".." in path.split("/"):
+def _below_the_project(path: object) -> object:
+    if (
+        not isinstance(path, str)
+        or not path.isprintable()
+        or not path.strip()
+        or path.startswith("/")
+        or ".." in path.split("/")
+    ):
         raise ValueError("must be mnist, fashion_mnist, kmnist, digits, or a path below the project")
     return path
 
 
-def _image_size(text: str) -> str:
-    sides = re.fullmatch(r"(\d{1,3})x(\d{1,3})", text, re.ASCII)
+def _image_size(text: object) -> object:
+    sides = re.fullmatch(r"(\d{1,3})x(\d{1,3})", str(text), re.ASCII)
     if text != "auto" and not (sides and all(1 <= int(side) <= LARGEST_SIDE for side in sides.groups())):
         raise ValueError(f"must be auto, or height x width such as 28x28, each up to {LARGEST_SIDE}")
     return text
@@ -58,8 +64,8 @@ def _image_size(text: str) -> str:
 class TrainingParameters(ParameterFile):
     """What determines a training."""
 
-    dataset: Annotated[str, AfterValidator(_below_the_project)]
-    image_size: Annotated[str, AfterValidator(_image_size)]
+    dataset: Annotated[str, BeforeValidator(_below_the_project)]
+    image_size: Annotated[str, BeforeValidator(_image_size)]
     colour: Literal["auto", "grey", "rgb"]
     allow_duplicates: bool
     validation: Annotated[float, Field(gt=0, lt=1)]

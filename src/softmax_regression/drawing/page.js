@@ -210,12 +210,12 @@ async function take(file) {
   pen.imageSmoothingEnabled = fit < 1;
   pen.drawImage(read, (SIDE - width) / 2, (SIDE - height) / 2, width, height);
   update();
-  if (seen) {
+  if (seen && !IS_PICTURE) {
     const [left, top, right, bottom] = seen.box.map((edge) => edge * fit);
     pen.strokeStyle = "#c1272d";
     pen.lineWidth = 3;
     pen.strokeRect((SIDE - width) / 2 + left, (SIDE - height) / 2 + top, right - left, bottom - top);
-  } else byId("result").textContent = "Nothing is drawn on that picture.";
+  } else if (!seen) byId("result").textContent = "Nothing is drawn on that picture.";
   say();
 }
 

@@ -62,6 +62,8 @@ def image_grid(
     longest = max((len(line) for title in marked for line in title.split("\n")), default=1)
     figure = Figure(figsize=(1.35 * COLUMNS, (1.4 + 0.17 * lines) * rows), layout="constrained")
     all_axes = _axes(figure, rows, COLUMNS, len(images))
+    if not len(images):
+        figure.text(0.5, 0.5, "none", ha="center", va="center", color=BLACK)
     for axes, image, title, is_right in zip(all_axes, images, marked, marks, strict=True):
         _show(axes, image, shows)
         # As many letters as an image is wide; "predicted T-shirt/top" would run into its neighbour.
@@ -79,10 +81,10 @@ def seen(
     said: Sequence[str],
     shows: str,
 ) -> Figure:
-    """Pictures, levels uint8 [rows, columns(, 3)] each, with a frame around what was taken of them (left, top, right,
-    bottom); beside each of them the image that the model saw, and what it said.
+    """Pictures, levels uint8 [rows, columns(, 3)] each; beside each the image that the model saw, and what it said.
 
-    What the Preparation of these images `shows` tells whether 0 is paper or black.
+    Of drawings a frame is around what was taken: left, top, right, bottom. What the Preparation of the images `shows`
+    tells whether 0 is paper or black.
     """
     pairs_a_row = min(3, len(pictures))
     rows = -(-len(pictures) // pairs_a_row)
@@ -93,8 +95,9 @@ def seen(
     ):
         axes, axes_of_model = next(all_axes), next(all_axes)
         _show(axes, picture, "picture")
-        corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
-        axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=RED, linewidth=1.5, clip_on=False))
+        if shows != "picture":  # of which all is taken
+            corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+            axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=RED, linewidth=1.5))
         _show(axes_of_model, image, shows)
         for each, text in ((axes, _shortened(title, LONGEST_LINE)), (axes_of_model, _shortened(words, LONGEST_LINE))):
             size_of_letters = min(9, 9 * WIDEST_TITLE / max(1, len(text)))

@@ -31,7 +31,7 @@ def collect_tree(tree: Tree, name: str) -> Collection:
     labels: dict[str, str] = {}
     part_of: dict[str, str] = {}
     listed: dict[str, None] = {}
-    beside = 0
+    passed_over = 0
     for prefix, part in parts.items():
         own = [path for path in tree.paths if path.startswith(prefix) and not _is_table(path)]
         if table := _table(tree, prefix) or _table(tree, base):
@@ -45,12 +45,13 @@ def collect_tree(tree: Tree, name: str) -> Collection:
             labels |= found
             problems += wrong
         part_of |= dict.fromkeys(pictures, part)
-        beside += len(own) - len(pictures)
+        passed_over += len(own) - len(pictures)
     problems += [f"{path}: listed in a table, but not there" for path in listed if path not in labels]
     # As the tree can be read: a compressed tar, from one end to the other.
     paths = [path for path in tree.paths if path in labels]
-    if not paths and not problems:
-        raise UserError(f"{name}: no pictures in folders named by their classes, such as {name}/cat/1.png")
+    if not paths and not tree.problems and not any(_folders_in(tree, prefix) for prefix in parts):
+        beside = f"; {len(part_of)} lie in none" * bool(part_of)
+        raise UserError(f"{name}: no pictures in folders named by their classes, such as {name}/cat/1.png{beside}")
     in_tables = {path: row for row, path in enumerate(listed)} if len(listed) == len(paths) else {}
     ranks = in_tables or _numbers({path: part_of[path] for path in paths})
     return Collection(
@@ -60,7 +61,7 @@ def collect_tree(tree: Tree, name: str) -> Collection:
         lambda: tree.read(paths),
         numbers=[ranks[path] for path in paths] if ranks else (),
         problems=tuple(problems),
-        notes=_notes({"hidden, or a file manager's": tree.passed_over, "beside the classes' folders": beside}),
+        notes=_notes({"hidden, or a file manager's": tree.passed_over, "beside the classes' folders": passed_over}),
     )
 
 
@@ -136,7 +137,7 @@ def _table(tree: Tree, prefix: str) -> dict[str, str]:
     labels = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
     if files is None or labels is None:
         wanted = f"one of {', '.join(FILE_COLUMNS)} and one of {', '.join(LABEL_COLUMNS)}"
-        raise UserError(f"{path}: has the columns {', '.join(columns)}, must have {wanted}")
+        raise UserError(f"{path}: has the columns {', '.join(columns)}, must have {wanted}, with commas between")
     table: dict[str, str] = {}
     for file, label in zip(files, map(in_one_form, labels), strict=True):
         picture = posixpath.normpath(prefix + file.replace("\\", "/"))

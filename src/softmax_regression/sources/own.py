@@ -1,5 +1,6 @@
 """Somebody's own pictures as image sets: found, checked, scaled, divided, and listed one by one."""
 
+import functools
 import hashlib
 import itertools
 import math
@@ -7,7 +8,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Imported(NamedTuple):
 
     train: ImageSet
     test: ImageSet
-    lines: list[Line]
+    lines: Iterator[Line]
     """Of the manifest, in the order of the images, those to train on first."""
     notes: list[str]
     """What was found and decided, in words."""
@@ -73,11 +74,19 @@ class _Pictures:
     found: list[Found]
     """What else is known of each; the image is in `images`."""
 
-    def line(self, row: int, part: str) -> Line:
-        """What the manifest says of one of them."""
-        found, (height, width) = self.found[row], self.found[row].size
-        names = self.collection.names, self.collection.labels
-        return Line(part, names[1][row], names[0][row], f"sha256:{found.sha256}", f"{height}x{width}", found.done)
+    @functools.cached_property
+    def is_tested(self) -> np.ndarray:
+        """Whether each is in a part to test on, bool [N]: `test`, or `valid` where there is no other."""
+        parts = np.array(self.collection.parts)
+        return parts == (TEST if TEST in parts else VALID)
+
+    def lines(self, rows: Mapping[str, np.ndarray], *parts: str) -> Iterator[Line]:
+        """What the manifest says of the pictures at the rows of some parts."""
+        names, labels = self.collection.names, self.collection.labels
+        for part in parts:
+            for row in rows[part].tolist():
+                found, (height, width) = self.found[row], self.found[row].size
+                yield Line(part, labels[row], names[row], f"sha256:{found.sha256}", f"{height}x{width}", found.done)
 
 
 def read(name: str, wanted: Wanted) -> Imported:
@@ -94,22 +103,25 @@ def read(name: str, wanted: Wanted) -> Imported:
 
 def import_pictures(collection: Collection, name: str, wanted: Wanted, preparation: Preparation) -> Imported:
     """Decode, check and divide pictures; raises UserError with all that is wrong, one line for each of them."""
-    pictures = _decode(collection, name, wanted)
-    rows = _divide(pictures)
+    pictures, problems = _decode(collection, wanted)
+    twice = list(_duplicates(pictures))
+    if problems or (twice and not wanted.allow_duplicates):
+        advice = ["of pictures that are there twice delete one, or use all: -S allow_duplicates=true"] * bool(twice)
+        raise UserError("\n  ".join([f"{name}: nothing is imported:", *problems, *twice, *advice]))
+    rows, valid = _divide(pictures)
     if not len(rows[TEST]):
         raise UserError(f"{name}: no class has two different pictures, one to train and one to test on")
-    if not wanted.allow_duplicates and (twice := list(_duplicates(pictures, rows[TEST]))):
-        advice = "delete one of each, or use them all: -S allow_duplicates=true"
-        raise UserError(_listed(f"{name}: pictures are there twice; {advice}", twice))
-    sets, manifest = {}, []
+    sets = {}
     for part in (TRAIN, TEST):
-        lines = [pictures.line(row, part) for row in rows[part].tolist()]
-        shown = hashlib.sha256("".join(f"{line.label}\0{line.checksum}\0" for line in lines).encode()).hexdigest()
+        shown = hashlib.sha256()
+        for line in pictures.lines(rows, part):
+            shown.update(f"{line.label}\0{line.checksum}\0".encode())
         images, labels = _take(pictures.images, rows[part]), pictures.labels[rows[part]]
-        source = {f"{name} ({part})": f"sha256:{shown}"}
+        source = {f"{name} ({part})": f"sha256:{shown.hexdigest()}"}
         sets[part] = ImageSet(images, labels, pictures.classes, name, source, preparation)
-        manifest += lines
-    return Imported(sets[TRAIN], sets[TEST], manifest, [*collection.notes, *_notes(pictures, rows)])
+    train = replace(sets[TRAIN], set_aside=valid)
+    notes = [*collection.notes, *_notes(pictures, rows, valid), *(f"used all the same: {each}" for each in twice)]
+    return Imported(train, sets[TEST], pictures.lines(rows, TRAIN, TEST), notes)
 
 
 def collect(path: Path) -> Collection:
@@ -131,24 +143,25 @@ def collect(path: Path) -> Collection:
     return collect_tree(of_archive(path), path.name)
 
 
-def _decode(collection: Collection, name: str, wanted: Wanted) -> _Pictures:
-    """Decode all pictures to the size that the first ones mean; and again, should all together mean another one."""
-    if not collection.names:
-        raise UserError(_listed(f"{name}: nothing is imported", collection.problems))
+def _decode(collection: Collection, wanted: Wanted) -> tuple[_Pictures, list[str]]:
+    """All pictures and what is wrong, decoded to the size that the first ones mean.
+
+    And again, should all together mean another one.
+    """
     first = decode(itertools.islice(collection.contents(), FIRST), FIRST, (1, 1))
     size = _size((found for found, _ in first), wanted)
-    pictures = _decode_to(size, collection, name)
-    if (meant := _size(pictures.found, wanted)) != size:
-        pictures = _decode_to(meant, collection, name)
-    return pictures
+    pictures, problems = _decode_to(size, collection)
+    if not problems and (meant := _size(pictures.found, wanted)) != size:
+        pictures, problems = _decode_to(meant, collection)
+    return pictures, problems
 
 
-def _decode_to(size: tuple[int, ...], collection: Collection, name: str) -> _Pictures:
+def _decode_to(size: tuple[int, ...], collection: Collection) -> tuple[_Pictures, list[str]]:
     count = len(collection.names)
     classes = collection.classes or tuple(natural_order(collection.labels))
     indices = {label: index for index, label in enumerate(classes)}
     labels = np.array([indices[label] for label in collection.labels], np.int64)
-    images, digests, found = _scratch((count, *size)), np.empty(count, f"S{DIGEST_BYTES}"), []
+    images, digests, found = _scratch((count, *size)), np.zeros(count, f"S{DIGEST_BYTES}"), []
     problems = [*collection.problems, *_problems_of_classes(collection, classes)]
     for row, (each, image) in enumerate(_progress(decode(collection.contents(), count, size), count)):
         if image is None:
@@ -156,9 +169,7 @@ def _decode_to(size: tuple[int, ...], collection: Collection, name: str) -> _Pic
         else:
             images[row], digests[row] = image, each.digest
         found.append(each)
-    if problems:
-        raise UserError(_listed(f"{name}: nothing is imported", problems))
-    return _Pictures(collection, classes, labels, images, digests, found)
+    return _Pictures(collection, classes, labels, images, digests, found), problems
 
 
 def _size(found: Iterable[Found], wanted: Wanted) -> tuple[int, ...]:
@@ -173,18 +184,18 @@ def _size(found: Iterable[Found], wanted: Wanted) -> tuple[int, ...]:
 
 
 def _problems_of_classes(collection: Collection, classes: tuple[str, ...]) -> Iterator[str]:
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        yield f"{len(classes)} classes, must be 2 to {MOST_CLASSES:,}"
+    if classes and not 2 <= len(classes) <= MOST_CLASSES:
+        yield f"number of classes: {len(classes):,}, must be 2 to {MOST_CLASSES:,}"
     pairs = zip(collection.labels, collection.parts, strict=True)
     trained = {label for label, part in pairs if part in (TRAIN, UNDIVIDED)}
     yield from (f"{label}: a class with no picture to train on" for label in classes if label not in trained)
 
 
-def _divide(pictures: _Pictures) -> dict[str, np.ndarray]:
-    """The rows to train on and to test on, each in the order that they are to have.
+def _divide(pictures: _Pictures) -> tuple[dict[str, np.ndarray], int]:
+    """The rows to train on and to test on, each in their order; and how many of training, the last, are for validation.
 
-    Those for validation come last in training, whose last images are held out; without pictures to test on, they are
-    those. Numbered pictures keep their order, if it does not go class by class.
+    Without pictures to test on, those for validation are. Numbered pictures keep their order, if it does not go class
+    by class.
     """
     labels, digests, parts = pictures.labels, pictures.digests, np.array(pictures.collection.parts)
     numbers = np.array(pictures.collection.numbers)
@@ -194,36 +205,43 @@ def _divide(pictures: _Pictures) -> dict[str, np.ndarray]:
             return numbered
         return rows[by_content(labels[rows], digests[rows])]
 
-    if set(parts.tolist()) <= {UNDIVIDED, TRAIN}:
+    if not pictures.is_tested.any():
         train, test = divide(labels, digests)
-        return {TRAIN: ordered(train), TEST: ordered(test)}
-    if TEST not in parts:
-        parts[parts == VALID] = TEST
-    train, valid, test = (ordered(np.flatnonzero(parts == part)) for part in (TRAIN, VALID, TEST))
-    return {TRAIN: np.concatenate([train, valid]), TEST: test}
+        return {TRAIN: ordered(train), TEST: ordered(test)}, 0
+    test = ordered(np.flatnonzero(pictures.is_tested))
+    valid = ordered(np.flatnonzero((parts == VALID) & ~pictures.is_tested))
+    train = ordered(np.flatnonzero(parts == TRAIN))
+    return {TRAIN: np.concatenate([train, valid]), TEST: test}, len(valid)
 
 
-def _duplicates(pictures: _Pictures, test: np.ndarray) -> Iterator[str]:
+def _duplicates(pictures: _Pictures) -> Iterator[str]:
     """Pictures that show the same, where one is tested on and one trained on, or where they have two classes."""
-    is_tested = np.zeros(len(pictures.labels), bool)
-    is_tested[test] = True
     order = np.argsort(pictures.digests, kind="stable")
-    sorted_digests = pictures.digests[order]
-    for rows in np.split(order, np.flatnonzero(sorted_digests[1:] != sorted_digests[:-1]) + 1):
-        for groups, wrong in ((pictures.labels[rows], "two classes"), (is_tested[rows], "in training and in test")):
+    order = order[pictures.digests[order] != b""]  # of a picture that cannot be decoded
+    digests = pictures.digests[order]
+    starts = np.flatnonzero(digests[1:] != digests[:-1]) + 1
+    for rows in np.split(order, starts):
+        if len(rows) < 2:
+            continue
+        for of_each, wrong in ((pictures.labels, "two classes"), (pictures.is_tested, "in training and in test")):
+            groups = of_each[rows]
             others = rows[groups != groups[0]]
             if len(others):
-                first, second = (pictures.line(row, "") for row in (rows[0], others[0]))
+                first, second = pictures.lines({"": np.array([rows[0], others[0]])}, "")
                 how = "the same file" if first.checksum == second.checksum else "the same pixels in another file"
                 yield f"{first.path} and {second.path}: {wrong}, {how}"
                 break
 
 
-def _notes(pictures: _Pictures, rows: Mapping[str, np.ndarray]) -> Iterator[str]:
+def _notes(pictures: _Pictures, rows: Mapping[str, np.ndarray], valid: int) -> Iterator[str]:
     done = Counter(each.done for each in pictures.found if each.done)
     yield from (f"{count} pictures {what}" for what, count in done.most_common(MOST_NOTES))
     if len(done) > MOST_NOTES:
         yield f"and {len(done) - MOST_NOTES} other things, all in the manifest"
+    if valid:
+        yield f"for validation: the {valid} pictures that were divided off for it, instead of a share"
+    elif VALID in pictures.collection.parts:
+        yield "to test on: the pictures that were divided off for validation, as there are no others"
     classes = pictures.classes
     trained, tested = (np.bincount(pictures.labels[rows[part]], minlength=len(classes)) for part in (TRAIN, TEST))
     if untested := [name for name, count in zip(classes, tested, strict=True) if not count]:
@@ -233,12 +251,10 @@ def _notes(pictures: _Pictures, rows: Mapping[str, np.ndarray]) -> Iterator[str]
         yield f"heavy imbalance: {trained[most]} pictures of {classes[most]}, {trained[least]} of {classes[least]}"
 
 
-def _listed(what: str, problems: Iterable[str]) -> str:
-    return "\n  ".join([f"{what}:", *problems])
-
-
 def _scratch(shape: tuple[int, ...]) -> np.ndarray:
     """An array in a file that is gone with it: all images may be more than the memory holds."""
+    if 0 in shape:
+        return np.empty(shape, np.uint8)
     try:
         with tempfile.TemporaryFile() as file:
             os.truncate(file.fileno(), math.prod(shape))

@@ -3,6 +3,7 @@
 Recording an event again changes nothing, so that whatever was interrupted is simply done again.
 """
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -188,7 +189,8 @@ def log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
 
 
 def _dataset_input(name: str, digest: str, source: str, context: str) -> DatasetInput:
-    return DatasetInput(Dataset(name, digest, "http", source), [InputTag("mlflow.data.context", context)])
+    kind = "http" if json.loads(source)["url"].startswith("http") else "local"
+    return DatasetInput(Dataset(name, digest, kind, source), [InputTag("mlflow.data.context", context)])
 
 
 def _set_status(client: MlflowClient, run_id: str, tags: dict[str, str], ended: int | None) -> None:
