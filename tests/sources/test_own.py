@@ -11,6 +11,8 @@ from PIL import Image
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
+from softmax_regression.pictures import reading
+from softmax_regression.pictures.preparation import prepare
 from softmax_regression.sources import own
 from softmax_regression.sources.manifest import Line
 from softmax_regression.sources.own import Imported, Wanted
@@ -391,3 +393,12 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(UserError, match="No space left on device; set TMPDIR to a folder with 0 MiB of room"):
         imported(two_classes())
+
+
+def test_a_picture_is_prepared_for_prediction_as_it_was_for_training() -> None:
+    files = {f"{label}/{i}.png": png(10 * i + at, 9 + i, 14 - i, 3) for at, label in enumerate("ab") for i in range(5)}
+    found = imported(files, Wanted((5, 7), "rgb", False))
+    images = np.concatenate([found.train.images, found.test.images])
+    for line, image in zip(found.lines, images, strict=True):
+        levels_read = reading.read(files[line.path], in_colour=True).levels
+        np.testing.assert_array_equal(prepare(levels_read, (5, 7, 3), found.train.preparation).image, image)
