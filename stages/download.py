@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from softmax_regression.base import project
-from softmax_regression.base.errors import UserError
+from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.running import run
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.sources import datasets, manifest, own
@@ -18,6 +18,7 @@ def main() -> None:
     wanted = own.Wanted(parameters.height_and_width, parameters.colour, parameters.allow_duplicates)
     if name not in datasets.KNOWN:
         train, test, lines, notes = own.read(name, wanted)
+        notes = [f"classes: {one_line(', '.join(train.classes), 200)}", *notes]
     elif wanted != AS_FOUND:
         raise UserError(f"image_size, colour and allow_duplicates are for your own pictures: {name} is taken as it is")
     else:

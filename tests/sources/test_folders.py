@@ -132,7 +132,9 @@ def test_pictures_and_tables_that_do_not_agree_are_told(tmp_path: Path) -> None:
     [
         ("name,label\n1.png,a", "labels.csv: has the columns name, label, must have one of file_name, filename, file,"),
         ("file,label\n1.png,a\n1.png,b", "labels.csv: lists 1.png as a and as b"),
-        ("file,label\n1.png, ", "labels.csv: lists 1.png without a class"),
+        ("file,label\n1.png, ", "labels.csv: lists 1.png without a class, or with one that cannot be printed"),
+        ("file,label\n1.png,\x1b[31m", "labels.csv: lists 1.png without a class, or with one that cannot be printed"),
+        ("file,label\n" + "1.png,a\n" * 4_200_000, "labels.csv: more than 33,554,432 bytes; put the pictures into"),
         ("file,label\n1.png", "labels.csv: damaged: line 2 has another number of columns than the first"),
         ("", "labels.csv: damaged: not a table of comma-separated values"),
     ],
@@ -169,3 +171,21 @@ def test_numbers_may_come_again_in_another_part(tmp_path: Path) -> None:
 
 def test_two_classes_are_written_for_the_tests(tmp_path: Path) -> None:
     assert len(collect_tree(of_folder(write(tmp_path, two_classes())), "pics").names) == 10
+
+
+def test_parts_of_other_names_are_not_taken_for_classes(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        collected(tmp_path, (f"{part}_set/{label}/1.png" for part in ("training", "test") for label in ("cat", "dog")))
+    assert str(refused.value) == (
+        "test_set and training_set both have a folder cat: call them train and test, or put the pictures directly into "
+        "their classes' folders"
+    )
+
+
+def test_a_name_of_many_digits_is_no_number(tmp_path: Path) -> None:
+    assert collected(tmp_path, ("a/" + "1" * 200 + ".png", "b/1.png")).numbers == ()
+
+
+def test_spaces_around_a_class_in_a_table_do_not_count(tmp_path: Path) -> None:
+    found = collected(tmp_path, ("1.png", "2.png"), {"labels.csv": "file,label\n1.png,a\n2.png, a "})
+    assert found.labels == ["a", "a"]

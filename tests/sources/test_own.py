@@ -1,5 +1,6 @@
 import io
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
 from softmax_regression.pictures import reading
 from softmax_regression.pictures.preparation import prepare
-from softmax_regression.sources import own
+from softmax_regression.sources import decoding, own
 from softmax_regression.sources.manifest import Line
 from softmax_regression.sources.own import Imported, Wanted
 
@@ -402,3 +403,38 @@ def test_a_picture_is_prepared_for_prediction_as_it_was_for_training() -> None:
     for line, image in zip(found.lines, images, strict=True):
         levels_read = reading.read(files[line.path], in_colour=True).levels
         np.testing.assert_array_equal(prepare(levels_read, (5, 7, 3), found.train.preparation).image, image)
+
+
+def test_neither_size_nor_colour_changes_what_is_tested_on() -> None:
+    files = {f"{label}/{i}.png": png(10 * i + at, 6, 4, 3) for at, label in enumerate("ab") for i in range(10)}
+    tested = [
+        [line.path for line in imported(files, Wanted(size, colour, False)).lines if line.part == "test"]
+        for size, colour in ((None, "auto"), (None, "grey"), ((3, 3), "rgb"))
+    ]
+    assert tested[0] == tested[1] == tested[2] and len(tested[0]) == 4
+
+
+def test_a_picture_in_training_and_for_validation_is_refused() -> None:
+    files = DIVIDED | {"val/cat/x.png": DIVIDED["train/cat/0.png"]}
+    sentence = "train/cat/0.png and val/cat/x.png: in training and for validation, the same file"
+    assert refusal(files) == [NOTHING, sentence, TWICE]
+
+
+def test_a_process_that_is_killed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_begin", kill_itself)
+    with pytest.raises(UserError, match=r"^a process that decodes pictures was killed: is there too little memory\?$"):
+        imported(two_classes(150))
+
+
+def kill_itself(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_settings_are_refused_for_a_set_of_torchvision() -> None:
+    with pytest.raises(UserError, match=r"^image_size and colour are for your own pictures: torchvision/usps is taken"):
+        own.read("torchvision/usps", Wanted((8, 8), "auto", False))
+
+
+def test_a_stray_parquet_beside_classes_is_passed_over() -> None:
+    found = imported(two_classes() | {"features.parquet": b"PAR1", "cat/.hidden.parquet": b""})
+    assert len(found.train) + len(found.test) == 10

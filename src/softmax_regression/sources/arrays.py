@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import math
 import re
 import tokenize
@@ -348,5 +349,5 @@ def _refusing(where: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {one_line(error.strerror or error, 200)}") from None
     # Of these, zipfile raises RuntimeError for a password, and NotImplementedError for a compression it lacks.
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {one_line(error, 400)}") from None

@@ -3,9 +3,11 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -86,7 +88,7 @@ def _in_processes(function: Callable[[Given], Made], given: Iterable[Given], cou
         return
     # Not forked: a thread watches whether DVC lives, and a fork could keep its locks for ever.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=end_without, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(processes, spawn, initializer=_begin, initargs=(os.getpid(),)) as pool:
         waiting: deque[Future[list[Made]]] = deque()
         try:
             for chunk in _chunks(given):
@@ -95,8 +97,16 @@ def _in_processes(function: Callable[[Given], Made], given: Iterable[Given], cou
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+        except BrokenProcessPool:
+            raise UserError("a process that decodes pictures was killed: is there too little memory?") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin(parent: int) -> None:
+    """In a new process: end with the parent, which alone answers Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_without(parent)
 
 
 def _map(function: Callable[[Given], Made], chunk: Iterable[Given]) -> list[Made]:

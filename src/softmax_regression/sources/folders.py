@@ -4,9 +4,9 @@ import codecs
 import posixpath
 from collections.abc import Iterable, Mapping
 
-from softmax_regression.base.errors import UserError
+from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.files import parse_csv
-from softmax_regression.pictures.reading import SUFFIXES
+from softmax_regression.pictures.reading import MOST_BYTES, SUFFIXES
 from softmax_regression.sources.collection import TEST, TRAIN, UNDIVIDED, VALID, Collection, in_one_form
 from softmax_regression.sources.trees import Tree
 
@@ -17,6 +17,9 @@ TABLES = ("metadata.csv", "labels.csv")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "path", "id")
 LABEL_COLUMNS = ("label", "class", "category", "target")
 """The first of these that a table has is taken."""
+
+MOST_DIGITS = 18
+"""Of a number that is a file's name."""
 
 
 def collect_tree(tree: Tree, name: str) -> Collection:
@@ -96,11 +99,23 @@ def _parts(tree: Tree, base: str) -> tuple[dict[str, str], list[str]]:
     folders = _folders_in(tree, base)
     named = {folder: PARTS[folder.casefold()] for folder in folders if folder.casefold() in PARTS}
     if TRAIN not in named.values() or set(named.values()) == {TRAIN}:
+        _refuse_hidden_parts(tree, base, folders)
         return {base: UNDIVIDED}, []
     twice = [part for part in (TRAIN, VALID, TEST) if list(named.values()).count(part) > 1]
     problems = [f"{base}{folder}: beside folders for training and testing" for folder in folders if folder not in named]
     problems += [f"{base or '.'}: more than one folder for the part {part}" for part in twice]
     return {f"{base}{folder}/": part for folder, part in named.items()}, problems
+
+
+def _refuse_hidden_parts(tree: Tree, base: str, folders: Iterable[str]) -> None:
+    """Raise where folders that would be classes hold folders of the same names: `training_set/cat`, `test_set/cat`."""
+    first: dict[str, str] = {}
+    for folder in folders:
+        for name in _folders_in(tree, f"{base}{folder}/"):
+            other = first.setdefault(name, folder)
+            if other != folder:
+                advice = "call them train and test, or put the pictures directly into their classes' folders"
+                raise UserError(f"{base}{other} and {base}{folder} both have a folder {name}: {advice}")
 
 
 def _by_folders(
@@ -120,7 +135,8 @@ def _by_folders(
             labels[path] = in_one_form(folder)
         else:
             problems.append(f"{path}: lies in no class's folder")
-    empty = [folder for folder in folders if must_have_all and in_one_form(folder) not in labels.values()]
+    used = set(labels.values())
+    empty = [folder for folder in folders if must_have_all and in_one_form(folder) not in used]
     return labels, problems + [f"{prefix}{folder}: a class without pictures" for folder in empty]
 
 
@@ -132,6 +148,8 @@ def _table(tree: Tree, prefix: str) -> dict[str, str]:
     (content,) = tree.read([path])
     if not isinstance(content, bytes):
         raise UserError(f"{path}: {content}")
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path}: more than {MOST_BYTES:,} bytes; put the pictures into folders named by their classes")
     columns = parse_csv(content.removeprefix(codecs.BOM_UTF8), path, ())
     files = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
     labels = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
@@ -139,10 +157,10 @@ def _table(tree: Tree, prefix: str) -> dict[str, str]:
         wanted = f"one of {', '.join(FILE_COLUMNS)} and one of {', '.join(LABEL_COLUMNS)}"
         raise UserError(f"{path}: has the columns {', '.join(columns)}, must have {wanted}, with commas between")
     table: dict[str, str] = {}
-    for file, label in zip(files, map(in_one_form, labels), strict=True):
+    for file, label in zip(files, (in_one_form(each).strip() for each in labels), strict=True):
         picture = posixpath.normpath(prefix + file.replace("\\", "/"))
-        if not label.strip():
-            raise UserError(f"{path}: lists {file} without a class")
+        if not label or not label.isprintable():
+            raise UserError(f"{path}: lists {one_line(file)} without a class, or with one that cannot be printed")
         if (other := table.setdefault(picture, label)) != label:
             raise UserError(f"{path}: lists {file} as {other} and as {label}")
     return table
@@ -151,7 +169,7 @@ def _table(tree: Tree, prefix: str) -> dict[str, str]:
 def _numbers(part_of: Mapping[str, str]) -> Mapping[str, int]:
     """The number that is each file's name, where no part has one twice: then somebody has numbered them."""
     stems = {path: posixpath.splitext(posixpath.basename(path))[0] for path in part_of}
-    if not all(stem.isdecimal() for stem in stems.values()):
+    if not all(stem.isdecimal() and len(stem) <= MOST_DIGITS for stem in stems.values()):
         return {}
     numbers = {path: int(stem) for path, stem in stems.items()}
     return numbers if len({(part_of[path], number) for path, number in numbers.items()}) == len(numbers) else {}

@@ -23,7 +23,7 @@ from softmax_regression.sources.decoding import DIGEST_BYTES, Decoded, Found, de
 from softmax_regression.sources.dividing import by_content, divide, is_mixed
 from softmax_regression.sources.folders import collect_tree
 from softmax_regression.sources.manifest import Line
-from softmax_regression.sources.trees import of_archive, of_folder
+from softmax_regression.sources.trees import is_passed_over, of_archive, of_folder
 
 MOST_CLASSES = 1000
 HEAVY_IMBALANCE = 10
@@ -75,6 +75,28 @@ class _Pictures:
     """What else is known of each; the image is in `images`."""
 
     @functools.cached_property
+    def same(self) -> list[np.ndarray]:
+        """The rows of the pictures that show the same, of each picture that is there more than once."""
+        order = np.argsort(self.digests, kind="stable")
+        order = order[self.digests[order] != b""]  # of a picture that cannot be decoded
+        digests = self.digests[order]
+        starts = np.flatnonzero(np.append(True, digests[1:] != digests[:-1])) if len(order) else np.zeros(0, np.int64)
+        ends = np.append(starts[1:], len(order))
+        several = np.flatnonzero(ends - starts > 1)
+        return [np.sort(order[starts[each] : ends[each]]) for each in several]
+
+    @functools.cached_property
+    def keys(self) -> np.ndarray:
+        """What to order and divide by, bytes [N]: the file's SHA-256; of pictures that show the same, the smallest.
+
+        So neither the images' size nor their colour has a say.
+        """
+        keys = np.array([each.sha256 for each in self.found], "S64")
+        for rows in self.same:
+            keys[rows] = min(keys[rows])
+        return keys
+
+    @functools.cached_property
     def is_tested(self) -> np.ndarray:
         """Whether each is in a part to test on, bool [N]: `test`, or `valid` where there is no other."""
         parts = np.array(self.collection.parts)
@@ -95,6 +117,8 @@ def read(name: str, wanted: Wanted) -> Imported:
     Raises UserError with all that is wrong, one line for each picture.
     """
     if name in torchvision_sets.NAMES:
+        if wanted.size or wanted.colour != "auto":
+            raise UserError(f"image_size and colour are for your own pictures: {name} is taken as it is")
         with tempfile.TemporaryDirectory() as folder:
             collection, preparation = torchvision_sets.collect(name, Path(folder))
             return import_pictures(collection, name, wanted, preparation)
@@ -130,10 +154,13 @@ def collect(path: Path) -> Collection:
     Raises UserError where it is nothing that is known.
     """
     if path.is_dir():
-        names = [entry.name for entry in path.iterdir()]
+        names = [entry.name for entry in path.iterdir() if not is_passed_over(entry.name)]
         if arrays.is_idx(names):
             return arrays.collect_idx(path)
-        if any(each.endswith(".parquet") for each in names) or any(path.glob("*/*.parquet")):
+        has_files = any(each.endswith(".parquet") for each in names) and not any(
+            (path / each).is_dir() for each in names
+        )
+        if has_files or any(path.glob("data/*.parquet")) or any(path.glob("default/*/*.parquet")):
             return parquet.collect_parquet(path)
         return collect_tree(of_folder(path), path.name)
     if path.suffix == ".npz":
@@ -197,16 +224,16 @@ def _divide(pictures: _Pictures) -> tuple[dict[str, np.ndarray], int]:
     Without pictures to test on, those for validation are. Numbered pictures keep their order, if it does not go class
     by class.
     """
-    labels, digests, parts = pictures.labels, pictures.digests, np.array(pictures.collection.parts)
+    labels, keys, parts = pictures.labels, pictures.keys, np.array(pictures.collection.parts)
     numbers = np.array(pictures.collection.numbers)
 
     def ordered(rows: np.ndarray) -> np.ndarray:
         if len(numbers) and is_mixed(labels[numbered := rows[np.argsort(numbers[rows], kind="stable")]]):
             return numbered
-        return rows[by_content(labels[rows], digests[rows])]
+        return rows[by_content(labels[rows], keys[rows])]
 
     if not pictures.is_tested.any():
-        train, test = divide(labels, digests)
+        train, test = divide(labels, keys)
         return {TRAIN: ordered(train), TEST: ordered(test)}, 0
     test = ordered(np.flatnonzero(pictures.is_tested))
     valid = ordered(np.flatnonzero((parts == VALID) & ~pictures.is_tested))
@@ -216,16 +243,15 @@ def _divide(pictures: _Pictures) -> tuple[dict[str, np.ndarray], int]:
 
 def _duplicates(pictures: _Pictures) -> Iterator[str]:
     """Pictures that show the same, where one is tested on and one trained on, or where they have two classes."""
-    order = np.argsort(pictures.digests, kind="stable")
-    order = order[pictures.digests[order] != b""]  # of a picture that cannot be decoded
-    digests = pictures.digests[order]
-    starts = np.flatnonzero(digests[1:] != digests[:-1]) + 1
-    for rows in np.split(order, starts):
-        if len(rows) < 2:
-            continue
-        for of_each, wrong in ((pictures.labels, "two classes"), (pictures.is_tested, "in training and in test")):
-            groups = of_each[rows]
-            others = rows[groups != groups[0]]
+    is_held_out = (np.array(pictures.collection.parts) == VALID) & ~pictures.is_tested
+    reasons = (
+        (pictures.labels, "two classes"),
+        (pictures.is_tested, "in training and in test"),
+        (is_held_out, "in training and for validation"),
+    )
+    for rows in sorted(pictures.same, key=lambda rows: int(rows[0])):
+        for of_each, wrong in reasons:
+            others = rows[of_each[rows] != of_each[rows[0]]]
             if len(others):
                 first, second = pictures.lines({"": np.array([rows[0], others[0]])}, "")
                 how = "the same file" if first.checksum == second.checksum else "the same pixels in another file"

@@ -1,5 +1,6 @@
 """The files of a folder or an archive by their paths, and their contents without unpacking."""
 
+import lzma
 import os
 import stat
 import tarfile
@@ -15,6 +16,9 @@ from softmax_regression.sources.collection import Content
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What file managers leave; like all that begins with a dot, it is passed over."""
+
+
+UNPRINTABLE = "a name with characters that cannot be printed"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def of_folder(folder: Path) -> Tree:
             if is_passed_over(entry.name):
                 passed_over += 1
             elif not path.isprintable():  # nor could it be written down where it is no UTF-8
-                problems.append(f"{one_line(path)}: a name with characters that cannot be printed")
+                problems.append(f"{one_line(path)}: {UNPRINTABLE}")
             elif entry.is_symlink() and not (entry.is_file() and Path(entry.path).resolve().is_relative_to(inside)):
                 problems.append(f"{path}: a link that leads to no file in the folder")
             elif entry.is_dir():
@@ -88,7 +92,16 @@ def of_archive(archive: Path) -> Tree:
         raise UserError(f"{archive}: damaged: {one_line(error)}") from None
 
 
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, ValueError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    ValueError,
+)
 """What the libraries raise on damaged archives, or on a compression that they do not know."""
 
 
@@ -119,6 +132,7 @@ def _of_tar(archive: Path) -> Tree:
         for member in opened:
             is_plain = member.isfile() or member.isdir()
             listing.add(member.name, member.isdir(), "" if is_plain else "a link or a device")
+        _check_end(opened)
 
     def read(wanted: Sequence[str]) -> Iterator[Content]:
         # From one end to the other, as a compressed tar can be read in no other way.
@@ -135,6 +149,17 @@ def _of_tar(archive: Path) -> Tree:
     return listing.tree(read)
 
 
+def _check_end(opened: tarfile.TarFile) -> None:
+    """Raise where a tar that was read does not end as it must: at a damaged header tarfile stops without a word."""
+    if (file := opened.fileobj) is None:
+        return
+    file.seek(opened.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.TarError("it is cut short, or a header in it is wrong")
+    while file.read(2**20):  # to where gzip and xz say whether all was right
+        pass
+
+
 class _Listing:
     """What an archive lists."""
 
@@ -148,7 +173,9 @@ class _Listing:
     def add(self, name: str, is_folder: bool, reason: str) -> None:
         """Note a member; `reason` says why it is no file to read, if it is not."""
         path = PurePosixPath(name.replace("\\", "/")).as_posix()
-        if is_passed_over(path) and ".." not in PurePosixPath(path).parts:
+        if not path.isprintable():
+            self.problems.append(f"{one_line(path)}: {UNPRINTABLE}")
+        elif is_passed_over(path) and ".." not in PurePosixPath(path).parts:
             self.passed_over += not is_folder
         elif path.startswith("/") or ".." in PurePosixPath(path).parts:
             self.problems.append(f"{name}: leads out of the archive")
