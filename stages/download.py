@@ -23,7 +23,7 @@ def main() -> None:
         raise UserError(f"image_size, colour and allow_duplicates are for your own pictures: {name} is taken as it is")
     else:
         train, test = datasets.fetch(name, os.environ.get("DATA_MIRROR"), project.root())
-        lines, notes = iter(manifest.of_files(train, test)), []
+        lines, notes = manifest.of_files(train, test), []
     train.save(Path("data/train.safetensors"))
     test.save(Path("data/test.safetensors"))
     manifest.write(Path("data/manifest.csv"), lines)

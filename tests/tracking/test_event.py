@@ -30,3 +30,7 @@ def test_any_names_are_taken_and_differ(classes: list[str]) -> None:
     for name in names:
         _validate_metric_name(f"precision_high/{name}")
     assert len(set(names)) == len(classes)
+
+
+def test_a_number_that_makes_names_differ_is_no_others_name() -> None:
+    assert metric_names(["_ 2", "$", "€"]) == ["_ 2", "_", "_ 3"]

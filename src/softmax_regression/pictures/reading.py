@@ -114,7 +114,7 @@ def _decode(image: ImageFile.ImageFile, in_colour: bool) -> Picture:
         raise UserError("levels of 32 bits, must have 8 or 16")
     if turned.mode.startswith("I;16"):
         notes.append("16 bits a pixel")
-        turned = Image.fromarray(_by_strips(_from_16_bits, np.asarray(turned)))
+        turned = Image.fromarray(_by_strips(from_16_bits, np.asarray(turned)))
     wanted = "RGB" if in_colour else "L"
     if turned.has_transparency_data:
         colours = turned.convert("RGBA")
@@ -134,7 +134,8 @@ def on_white(levels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return (opaque + 127) // 255
 
 
-def _from_16_bits(levels: np.ndarray) -> np.ndarray:
+def from_16_bits(levels: np.ndarray) -> np.ndarray:
+    """Levels of 16 bits scaled by their range: 65535 becomes 255, whole numbers still to be made uint8."""
     return (levels.astype(np.uint32) * 255 + 32767) // 65535
 
 

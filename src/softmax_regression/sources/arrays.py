@@ -2,12 +2,10 @@
 
 import gzip
 import io
-import lzma
 import math
 import re
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from typing import IO
 import numpy as np
 
 from softmax_regression.base.errors import UserError, one_line
-from softmax_regression.pictures.reading import MOST_PIXELS
-from softmax_regression.sources.collection import TEST, TRAIN, UNDIVIDED, VALID, Collection, in_one_form
+from softmax_regression.pictures.reading import MOST_PIXELS, from_16_bits
+from softmax_regression.sources.collection import TEST, TRAIN, UNDIVIDED, VALID, Collection, in_one_form, is_class_name
+from softmax_regression.sources.trees import DAMAGED
 
 LIMIT = 2**30
 """Bytes of labels, and of what a compressed IDX file holds. EMNIST's largest has 547,178,704; images in .npz and in
@@ -295,11 +294,11 @@ def _read_batches(stream: Stream, dtype: np.dtype, shape: Sequence[int]) -> Iter
 
 
 def _levels(images: np.ndarray) -> np.ndarray:
-    """Images as levels uint8 [n, rows, columns(, 3)]; 16 bits as `pictures.reading` takes those of a PNG."""
+    """Images as levels uint8 [n, rows, columns(, 3)]."""
     if images.dtype.kind == "b":
         images = np.where(images, np.uint8(255), np.uint8(0))
     elif images.dtype.itemsize == 2:
-        images = ((images.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        images = from_16_bits(images).astype(np.uint8)
     return np.ascontiguousarray(images[..., 0] if images.shape[3:] == (1,) else images)
 
 
@@ -317,7 +316,7 @@ def _label_names(labels: np.ndarray, count: int) -> list[str]:
     # Each name once in memory, however many images have it.
     names = [in_one_form(each.decode() if isinstance(each, bytes) else str(each)) for each in distinct.tolist()]
     for index, name in enumerate(names):
-        if not name.strip() or not name.isprintable():
+        if not is_class_name(name):
             raise ValueError(f"holds {name!r} at [{which.tolist().index(index)}], must be text that can be printed")
     return [names[index] for index in which.tolist()]
 
@@ -348,6 +347,5 @@ def _refusing(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {one_line(error.strerror or error, 200)}") from None
-    # Of these, zipfile raises RuntimeError for a password, and NotImplementedError for a compression it lacks.
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{where}: {one_line(error, 400)}") from None

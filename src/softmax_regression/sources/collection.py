@@ -56,3 +56,8 @@ def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
 def in_one_form(name: str) -> str:
     """The name in Unicode's normal form NFC: macOS writes é as two characters, others as one."""
     return unicodedata.normalize("NFC", name)
+
+
+def is_class_name(text: str) -> bool:
+    """Whether a text can be the name of a class: not blank, and nothing that a terminal would obey."""
+    return text.isprintable() and bool(text.strip())

@@ -8,32 +8,32 @@ LEAST_MIXED = 0.5
 """How often neighbours in an order must differ in class, as a share of how often they do by chance."""
 
 
-def divide(labels: np.ndarray, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def divide(labels: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows to train on and the rows to test on, of each class a fifth.
 
-    int64 [N] labels; bytes [N] digests of what the pictures show. Those with the smallest digests of their class are
+    int64 [N] labels; bytes [N] keys, equal for pictures that show the same. Those with the smallest of their class are
     tested on, so that another picture moves one at most; equal ones stay together. At least one is tested on, and one
     trained on, unless a class has a single picture, or shows the same in all.
     """
     test = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        rows = rows[np.argsort(digests[rows], kind="stable")]
-        ends = np.flatnonzero(digests[rows][1:] != digests[rows][:-1]) + 1  # where another picture begins
+        rows = rows[np.argsort(keys[rows], kind="stable")]
+        ends = np.flatnonzero(keys[rows][1:] != keys[rows][:-1]) + 1  # where another picture begins
         if len(ends):
             test[rows[: ends[np.abs(ends - len(rows) * TEST_SHARE).argmin()]]] = True
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def by_content(labels: np.ndarray, digests: np.ndarray) -> np.ndarray:
+def by_content(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """An order of N rows in which each class is spread evenly, so that the last ones of it have all classes.
 
-    Within a class by the digests of the pictures.
+    Within a class by their keys, as in `divide`.
     """
     places = np.empty(len(labels))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        places[rows[np.argsort(digests[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / len(rows)
+        places[rows[np.argsort(keys[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / len(rows)
     return np.lexsort((labels, places))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from softmax_regression.base.errors import UserError, one_line
 from softmax_regression.base.files import parse_csv
 from softmax_regression.pictures.reading import MOST_BYTES, SUFFIXES
-from softmax_regression.sources.collection import TEST, TRAIN, UNDIVIDED, VALID, Collection, in_one_form
+from softmax_regression.sources.collection import TEST, TRAIN, UNDIVIDED, VALID, Collection, in_one_form, is_class_name
 from softmax_regression.sources.trees import Tree
 
 PARTS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
@@ -17,7 +17,6 @@ TABLES = ("metadata.csv", "labels.csv")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "path", "id")
 LABEL_COLUMNS = ("label", "class", "category", "target")
 """The first of these that a table has is taken."""
-
 MOST_DIGITS = 18
 """Of a number that is a file's name."""
 
@@ -35,9 +34,10 @@ def collect_tree(tree: Tree, name: str) -> Collection:
     part_of: dict[str, str] = {}
     listed: dict[str, None] = {}
     passed_over = 0
+    tables = {prefix: _table(tree, prefix) for prefix in {base, *parts}}
     for prefix, part in parts.items():
         own = [path for path in tree.paths if path.startswith(prefix) and not _is_table(path)]
-        if table := _table(tree, prefix) or _table(tree, base):
+        if table := tables[prefix] or tables[base]:
             pictures = [path for path in own if path in table or _is_picture(path)]
             problems += [f"{path}: not in {' or '.join(TABLES)}" for path in pictures if path not in table]
             labels |= {path: table[path] for path in pictures if path in table}
@@ -89,7 +89,7 @@ def _single_folder(tree: Tree) -> str:
         folders = _folders_in(tree, base)
         inner = f"{base}{folders[0]}/" if folders else ""
         is_all = len(folders) == 1 and all(path.startswith(inner) for path in tree.paths)
-        if not is_all or not (_folders_in(tree, inner) or _table(tree, inner)):
+        if not is_all or not (_folders_in(tree, inner) or _path_of_table(tree, inner)):
             return base
         base = inner
 
@@ -140,9 +140,13 @@ def _by_folders(
     return labels, problems + [f"{prefix}{folder}: a class without pictures" for folder in empty]
 
 
+def _path_of_table(tree: Tree, prefix: str) -> str | None:
+    return next((path for path in (prefix + name for name in TABLES) if path in tree.paths), None)
+
+
 def _table(tree: Tree, prefix: str) -> dict[str, str]:
     """The class of each picture that the table in a folder lists, by its path, in its order; nothing without one."""
-    path = next((f"{prefix}{name}" for name in TABLES if f"{prefix}{name}" in tree.paths), None)
+    path = _path_of_table(tree, prefix)
     if path is None:
         return {}
     (content,) = tree.read([path])
@@ -159,7 +163,7 @@ def _table(tree: Tree, prefix: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for file, label in zip(files, (in_one_form(each).strip() for each in labels), strict=True):
         picture = posixpath.normpath(prefix + file.replace("\\", "/"))
-        if not label or not label.isprintable():
+        if not is_class_name(label):
             raise UserError(f"{path}: lists {one_line(file)} without a class, or with one that cannot be printed")
         if (other := table.setdefault(picture, label)) != label:
             raise UserError(f"{path}: lists {file} as {other} and as {label}")

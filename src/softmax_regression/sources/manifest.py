@@ -1,6 +1,6 @@
 """Where each image came from, as a table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -28,10 +28,10 @@ class Line:
     """What was done to it, in words."""
 
 
-def of_files(train: ImageSet, test: ImageSet) -> list[Line]:
+def of_files(train: ImageSet, test: ImageSet) -> Iterator[Line]:
     """Of sets that come from a few files: a line for each file."""
-    sets = ((TRAIN, train), (TEST, test))
-    return [Line(part, "", path, checksum) for part, images in sets for path, checksum in images.source.items()]
+    for part, images in ((TRAIN, train), (TEST, test)):
+        yield from (Line(part, "", path, checksum) for path, checksum in images.source.items())
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:

@@ -102,13 +102,17 @@ class _Pictures:
         parts = np.array(self.collection.parts)
         return parts == (TEST if TEST in parts else VALID)
 
-    def lines(self, rows: Mapping[str, np.ndarray], *parts: str) -> Iterator[Line]:
-        """What the manifest says of the pictures at the rows of some parts."""
+    @functools.cached_property
+    def is_held_out(self) -> np.ndarray:
+        """Whether each is in the part for validation and not tested on, bool [N]."""
+        return (np.array(self.collection.parts) == VALID) & ~self.is_tested
+
+    def lines(self, part: str, rows: np.ndarray) -> Iterator[Line]:
+        """What the manifest says of the pictures at some rows, which are in a part."""
         names, labels = self.collection.names, self.collection.labels
-        for part in parts:
-            for row in rows[part].tolist():
-                found, (height, width) = self.found[row], self.found[row].size
-                yield Line(part, labels[row], names[row], f"sha256:{found.sha256}", f"{height}x{width}", found.done)
+        for row in rows.tolist():
+            found, (height, width) = self.found[row], self.found[row].size
+            yield Line(part, labels[row], names[row], f"sha256:{found.sha256}", f"{height}x{width}", found.done)
 
 
 def read(name: str, wanted: Wanted) -> Imported:
@@ -138,14 +142,15 @@ def import_pictures(collection: Collection, name: str, wanted: Wanted, preparati
     sets = {}
     for part in (TRAIN, TEST):
         shown = hashlib.sha256()
-        for line in pictures.lines(rows, part):
+        for line in pictures.lines(part, rows[part]):
             shown.update(f"{line.label}\0{line.checksum}\0".encode())
         images, labels = _take(pictures.images, rows[part]), pictures.labels[rows[part]]
         source = {f"{name} ({part})": f"sha256:{shown.hexdigest()}"}
         sets[part] = ImageSet(images, labels, pictures.classes, name, source, preparation)
     train = replace(sets[TRAIN], set_aside=valid)
     notes = [*collection.notes, *_notes(pictures, rows, valid), *(f"used all the same: {each}" for each in twice)]
-    return Imported(train, sets[TEST], pictures.lines(rows, TRAIN, TEST), notes)
+    lines = itertools.chain.from_iterable(pictures.lines(part, rows[part]) for part in (TRAIN, TEST))
+    return Imported(train, sets[TEST], lines, notes)
 
 
 def collect(path: Path) -> Collection:
@@ -224,7 +229,7 @@ def _divide(pictures: _Pictures) -> tuple[dict[str, np.ndarray], int]:
     Without pictures to test on, those for validation are. Numbered pictures keep their order, if it does not go class
     by class.
     """
-    labels, keys, parts = pictures.labels, pictures.keys, np.array(pictures.collection.parts)
+    labels, keys = pictures.labels, pictures.keys
     numbers = np.array(pictures.collection.numbers)
 
     def ordered(rows: np.ndarray) -> np.ndarray:
@@ -236,24 +241,23 @@ def _divide(pictures: _Pictures) -> tuple[dict[str, np.ndarray], int]:
         train, test = divide(labels, keys)
         return {TRAIN: ordered(train), TEST: ordered(test)}, 0
     test = ordered(np.flatnonzero(pictures.is_tested))
-    valid = ordered(np.flatnonzero((parts == VALID) & ~pictures.is_tested))
-    train = ordered(np.flatnonzero(parts == TRAIN))
+    valid = ordered(np.flatnonzero(pictures.is_held_out))
+    train = ordered(np.flatnonzero(~pictures.is_tested & ~pictures.is_held_out))
     return {TRAIN: np.concatenate([train, valid]), TEST: test}, len(valid)
 
 
 def _duplicates(pictures: _Pictures) -> Iterator[str]:
     """Pictures that show the same, where one is tested on and one trained on, or where they have two classes."""
-    is_held_out = (np.array(pictures.collection.parts) == VALID) & ~pictures.is_tested
     reasons = (
         (pictures.labels, "two classes"),
         (pictures.is_tested, "in training and in test"),
-        (is_held_out, "in training and for validation"),
+        (pictures.is_held_out, "in training and for validation"),
     )
     for rows in sorted(pictures.same, key=lambda rows: int(rows[0])):
         for of_each, wrong in reasons:
             others = rows[of_each[rows] != of_each[rows[0]]]
             if len(others):
-                first, second = pictures.lines({"": np.array([rows[0], others[0]])}, "")
+                first, second = pictures.lines("", np.array([rows[0], others[0]]))
                 how = "the same file" if first.checksum == second.checksum else "the same pixels in another file"
                 yield f"{first.path} and {second.path}: {wrong}, {how}"
                 break

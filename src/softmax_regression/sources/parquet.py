@@ -9,7 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from softmax_regression.base.errors import UserError, one_line
-from softmax_regression.sources.collection import UNDIVIDED, Collection, Content, in_one_form, natural_key
+from softmax_regression.sources.collection import (
+    UNDIVIDED,
+    Collection,
+    Content,
+    in_one_form,
+    is_class_name,
+    natural_key,
+)
 from softmax_regression.sources.folders import LABEL_COLUMNS, PARTS
 from softmax_regression.sources.trees import is_passed_over
 
@@ -212,7 +219,7 @@ def _class_names(path: Path, schema: Any) -> dict[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: Hugging Face's metadata in it is damaged") from None
     for column, names in named.items():
-        if len(set(names)) != len(names) or not all(_is_a_name(name) for name in names):
+        if len(set(names)) != len(names) or not all(is_class_name(name) for name in names):
             raise UserError(f"{path}: the classes of {column} must be distinct, and text that can be printed")
     return named
 
@@ -222,11 +229,7 @@ def _label(value: object, classes: Sequence[str]) -> str:
     if classes and isinstance(value, int):
         return classes[value] if 0 <= value < len(classes) else ""
     name = in_one_form(str(value))
-    return "" if value is None or not _is_a_name(name) else name
-
-
-def _is_a_name(text: str) -> bool:
-    return text.isprintable() and bool(text.strip())
+    return "" if value is None or not is_class_name(name) else name
 
 
 @contextmanager

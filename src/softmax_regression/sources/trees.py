@@ -16,8 +16,6 @@ from softmax_regression.sources.collection import Content
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What file managers leave; like all that begins with a dot, it is passed over."""
-
-
 UNPRINTABLE = "a name with characters that cannot be printed"
 
 
@@ -99,10 +97,10 @@ DAMAGED = (
     lzma.LZMAError,
     EOFError,
     OSError,
-    NotImplementedError,
+    RuntimeError,
     ValueError,
 )
-"""What the libraries raise on damaged archives, or on a compression that they do not know."""
+"""What the libraries raise on damaged archives, for a password, or for a compression that they do not know."""
 
 
 def _of_zip(archive: Path) -> Tree:
@@ -120,7 +118,7 @@ def _of_zip(archive: Path) -> Tree:
                 try:
                     with opened.open(listing.found[path]) as file:
                         yield file.read(MOST_BYTES + 1)
-                except (*DAMAGED, RuntimeError) as error:
+                except DAMAGED as error:
                     yield f"cannot be unpacked: {one_line(error)}"
 
     return listing.tree(read)

@@ -1,6 +1,7 @@
 """What one run of a stage came to, as the stage writes it down and the recorder reads it."""
 
 import dataclasses
+import itertools
 import json
 import math
 import posixpath
@@ -129,5 +130,6 @@ def metric_names(classes: Sequence[str]) -> list[str]:
         name = re.sub(r"[^/\w.\- :]", "_", each)[:LONGEST_METRIC_NAME]
         if posixpath.normpath(f"x/{name}") != f"x/{name}":
             name = re.sub(r"[/.]", "_", name)
-        names.append(name if name not in names else f"{name} {len(names)}")
+        numbered = (f"{name} {number}" for number in itertools.count(len(names)))
+        names.append(next(other for other in itertools.chain([name], numbered) if other not in names))
     return names
