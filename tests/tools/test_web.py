@@ -1,7 +1,6 @@
 """`softmax serve` as people run it, asked over HTTP."""
 
 import contextlib
-import io
 import json
 import re
 import shutil
@@ -17,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from picture_files import encoded
 from PIL import Image
 
 from softmax_regression.data import weights
@@ -72,12 +72,6 @@ def server(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(PATIENCE) == 0
     assert "Traceback" not in server.printed.read_text()
-
-
-def encoded(grey: np.ndarray, form: str = "PNG") -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(grey).save(content, form)
-    return content.getvalue()
 
 
 def digit(number: int) -> np.ndarray:
