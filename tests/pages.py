@@ -3,7 +3,7 @@
 import doctest
 import re
 
-from clone import ROOT
+from clone import ROOT, Clone
 
 PREPARATION = """
 export PYTHONPATH=src
@@ -23,6 +23,16 @@ def commands(page: str) -> list[Command]:
     blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / "docs" / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     command = re.compile(r"^(\w*)\$ (.*)\n((?:(?!\w*\$ ).*\n)*)", flags=re.MULTILINE)
     return [typed for block in blocks for typed in command.findall(block)]
+
+
+def type_all(clone: Clone, typed: list[Command]) -> list[str]:
+    """Type the commands in one shell, one after the other; return what each of them printed."""
+    between = "--- what the next command prints ---"
+    script = [PREPARATION]
+    for _, command, _ in typed:
+        script += ["wait_for_queue"] * (command == "dvc queue status") + [command, f"echo '{between}'"]
+    clone.make("--version")
+    return clone.run("bash", "-c", "\n".join(script)).split(f"{between}\n")[:-1]
 
 
 def deviations(typed: list[Command], printed: list[str]) -> str:

@@ -7,12 +7,11 @@ import yaml
 from clone import Clone, stages_run
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from pages import PREPARATION, commands, deviations
+from pages import commands, deviations, type_all
 
 from softmax_regression.base.files import sha256
 
 COMMANDS = commands("experiments.md")
-BETWEEN = "--- what the next command prints ---"
 
 
 class Session:
@@ -20,12 +19,7 @@ class Session:
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
-        script = [PREPARATION]
-        for _, command, _ in COMMANDS:
-            script += ["wait_for_queue"] if command == "dvc queue status" else []
-            script += [command, f"echo '{BETWEEN}'"]
-        clone.make("--version")
-        self.printed = clone.run("bash", "-c", "\n".join(script)).split(f"{BETWEEN}\n")[:-1]
+        self.printed = type_all(clone, COMMANDS)
 
     def runs(self) -> list[Run]:
         """All runs in the clone's MLflow, the newest first."""
@@ -91,7 +85,7 @@ def test_an_applied_experiment_is_the_workspace_and_a_branch_holds_one(another: 
     another.run("dvc", "exp", "apply", "sweep-3")
     parameters = yaml.safe_load((another.folder / "params.yaml").read_text())
     assert (parameters["lr"], parameters["epochs"]) == (0.5, 1)
-    assert "up to date" in another.run("dvc", "status")
+    assert "up to date" in another.run("dvc", "status", "dvc.yaml")
 
     another.run("git", "restore", ".")
     another.run("git", "checkout", "--quiet", "longer")

@@ -53,7 +53,7 @@ def damage(path: Path) -> None:
 def assert_sound(clone: Clone) -> None:
     """Every output is in the workspace, and its content is what dvc.lock says."""
     assert {name: md5(clone.folder / name) for name in outputs(clone)} == outputs(clone)
-    assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
+    assert clone.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
 
 
 @pytest.mark.slow
@@ -143,6 +143,7 @@ def test_lock_files_that_dvc_did_not_finish_are_removed_and_made_again(clone: Cl
     whole = lock.read_bytes()
     assert whole.startswith(left)
     lock.write_bytes(left)
+    (clone.folder / "search/dvc.lock").write_bytes(left)
     in_use.write_text("")
     experiments_in_use = clone.folder / ".dvc/tmp/exps/rwlock"
     experiments_in_use.parent.mkdir(exist_ok=True)
@@ -150,8 +151,8 @@ def test_lock_files_that_dvc_did_not_finish_are_removed_and_made_again(clone: Cl
     printed = clone.run("dvc", "repro", check=False)
     assert "dvc.lock" in printed and stages_run(printed) == []
 
-    removed = clone.make("verify").splitlines()[:3]
-    damaged = ("dvc.lock", ".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")
+    removed = clone.make("verify").splitlines()[:4]
+    damaged = ("dvc.lock", "search/dvc.lock", ".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock")
     assert removed == [f"{path}: damaged, removed" for path in damaged]
     assert stages_run(clone.run("dvc", "repro")) == []
     assert lock.read_bytes() == whole
@@ -180,7 +181,7 @@ def test_a_half_deleted_cache_is_fetched_again(clone: Clone) -> None:
     for name in lost:
         cached(clone, name).unlink()
         (clone.folder / name).unlink()
-    assert f"not in cache:       {MODEL}" in clone.run("dvc", "status")
+    assert f"not in cache:       {MODEL}" in clone.run("dvc", "status", "dvc.yaml")
     printed = clone.run("dvc", "checkout", check=False)
     assert "ERROR: Checkout failed for following targets:\n" in printed
     assert MODEL in printed

@@ -11,7 +11,7 @@ from clone import ROOT, Clone, stages_run
 from dvc.repo import Repo
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from pages import PREPARATION, commands, deviations
+from pages import commands, deviations, type_all
 
 from softmax_regression.base.files import sha256
 from softmax_regression.data.images import ImageSet
@@ -19,7 +19,6 @@ from softmax_regression.data.weights import read_whole
 from softmax_regression.sources.datasets import KNOWN
 
 COMMANDS = commands("own-data.md")
-BETWEEN = "--- what the next command prints ---"
 
 
 class Session:
@@ -27,9 +26,7 @@ class Session:
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
-        script = [PREPARATION, *(f"{command}\necho '{BETWEEN}'" for _, command, _ in COMMANDS)]
-        clone.make("--version")
-        self.printed = clone.run("bash", "-c", "\n".join(script)).split(f"{BETWEEN}\n")[:-1]
+        self.printed = type_all(clone, COMMANDS)
 
     def data(self, part: str) -> ImageSet:
         return ImageSet.load(self.clone.folder / f"data/{part}.safetensors")

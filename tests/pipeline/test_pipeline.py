@@ -39,7 +39,7 @@ def test_repro_runs_each_stage_once_and_then_only_what_a_change_concerns(tmp_pat
     lock = (clone.folder / "dvc.lock").read_bytes()
 
     assert stages_run(clone.run("dvc", "repro")) == []
-    assert "up to date" in clone.run("dvc", "status")
+    assert "up to date" in clone.run("dvc", "status", "dvc.yaml")
 
     clone.set_parameters(figure_mistakes=4)
     before = (clone.folder / "figures/misclassified.png").read_bytes()
@@ -67,7 +67,7 @@ def test_an_edit_reruns_the_stages_whose_result_it_can_change_and_no_other(train
         path.parent.mkdir(exist_ok=True)
         before = path.read_bytes() if path.exists() else None
         path.write_bytes((before or b"") + b"\n")
-        assert json.loads(clone.run("dvc", "status", "--json")).keys() == stages, file
+        assert json.loads(clone.run("dvc", "status", "--json", "dvc.yaml")).keys() == stages, file
         if before is None:
             path.unlink()
         else:

@@ -54,7 +54,7 @@ def outputs(clone: Clone) -> dict[str, bytes]:
 def test_a_pulled_clone_has_the_same_outputs_and_nothing_left_to_do(pushed: Clone, elsewhere: Clone) -> None:
     assert "14 files fetched" in elsewhere.run("dvc", "pull")
     assert outputs(elsewhere) == outputs(pushed)
-    assert elsewhere.run("dvc", "status") == "Data and pipelines are up to date.\n"
+    assert elsewhere.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
     assert stages_run(elsewhere.run("dvc", "repro")) == []
     assert elsewhere.run("git", "status", "--porcelain") == ""
 

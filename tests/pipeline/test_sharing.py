@@ -162,7 +162,7 @@ def test_two_machines_that_run_and_push_at_once_lose_nothing(team: Team, printed
     carol.run("dvc", "exp", "pull", "origin")
     for name in ("coarse", "fine"):
         carol.run("dvc", "exp", "apply", name)
-        assert carol.run("dvc", "status") == "Data and pipelines are up to date.\n"
+        assert carol.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
         carol.run("git", "restore", ".")
 
     dave = team.join("dave")

@@ -131,7 +131,7 @@ def test_of_two_at_once_the_second_is_refused_and_the_first_finishes(clone: Clon
     assert f"(PID {first.pid}): " in printed
     assert "Traceback" not in printed
     assert (clone.folder / "dvc.lock").read_bytes() == lock
-    assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
+    assert clone.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
 
 
 # Root may write everywhere, unless it gives that up.

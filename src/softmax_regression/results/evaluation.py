@@ -11,6 +11,7 @@ from softmax_regression.base import files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
 from softmax_regression.results.statistics import DEVIATIONS, mean_and_error, wilson_interval, with_interval
+from softmax_regression.results.tables import aligned
 
 CALIBRATION_BINS = 15
 """Equal-width bins, the number most papers use since Guo et al., On Calibration of Modern Neural Networks (2017)."""
@@ -74,14 +75,14 @@ def evaluate_classes(counts: np.ndarray) -> dict[str, list[float]]:
 
 def table(evaluations: Mapping[str, Evaluation], committed: Mapping[str, Mapping[str, float]]) -> str:
     """Accuracies and costs with their 95 % intervals as lines for people; beside them the accuracies in `committed`."""
-    lines = [f"{'':7}{'accuracy (95 %)':28}{'cost in nats (95 %)':22}committed accuracy".rstrip()]
+    rows = [("", "accuracy (95 %)", "cost in nats (95 %)", "committed accuracy")]
     for name, found in evaluations.items():
         accuracy = with_interval(found.accuracy, found.accuracy_low, found.accuracy_high)
         error = f" ± {DEVIATIONS * found.cost_standard_error:.4f}" if found.cost_standard_error else ""
         accuracy_before = committed.get(name, {}).get("accuracy")
         before = f"{accuracy_before:.4f}" if isinstance(accuracy_before, float) else ""
-        lines.append(f"{name:7}{accuracy:28}{f'{found.cost:.4f}{error}':22}{before}".rstrip())
-    return "\n".join(lines)
+        rows.append((name, accuracy, f"{found.cost:.4f}{error}", before))
+    return aligned(rows)
 
 
 def share_of(right: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -71,8 +71,8 @@ def remove_cut_short(repo: Repo) -> list[Path]:
 
     `dvc repro` makes dvc.lock anew from the run cache; .dvc/tmp/rwlock and exps/rwlock list what running processes use.
     """
-    lock = Path(repo.root_dir) / "dvc.lock"
-    removed = [lock] if lock.is_file() and _is_cut_short(repo, lock) else []
+    locks = (Path(repo.root_dir) / name for name in ("dvc.lock", "search/dvc.lock"))
+    removed = [lock for lock in locks if lock.is_file() and _is_cut_short(repo, lock)]
     for in_use in (Path(repo.tmp_dir or "") / name for name in ("rwlock", "exps/rwlock")):
         try:
             json.loads(in_use.read_bytes())

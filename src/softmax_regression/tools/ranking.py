@@ -10,6 +10,7 @@ from dvc.repo import Repo
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.results.statistics import paired_difference, with_interval
+from softmax_regression.results.tables import aligned
 
 PARAMETERS, FIGURES, COSTS, DATA = (
     "params.yaml",
@@ -72,8 +73,7 @@ def table(experiments: Iterable[Experiment]) -> str:
         accuracy = with_interval(*(each.figures[name] for name in ("accuracy", "accuracy_low", "accuracy_high")))
         settings = [str(each.parameters.get(name)) for name in names]
         rows.append((each.name, f"{each.figures['cost']:.5f}", above, *settings, accuracy))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return aligned(rows)
 
 
 def varying(experiments: Sequence[Experiment]) -> list[str]:

@@ -22,6 +22,10 @@ ALIVE = "alive.lock"
 """The file that a stage keeps locked while it lives."""
 ENDED = "ended"
 """The file that says that its work is done, while it waits for the recorder."""
+CHILDREN = "children"
+"""The folder in an event's folder with its children, in files numbered from 0 on."""
+CHILDREN_A_FILE = 100
+"""They are recorded file by file: so many in one transaction, or between two signs that a server still answers."""
 LONGEST_METRIC_NAME = 200
 """Letters of a class's name, of the 250 that MLflow allows."""
 SECONDS_BETWEEN_UPDATES = 10.0
@@ -39,6 +43,21 @@ class EventModel:
     """Which images were held out, and of what training data: models compare on the same ones alone."""
     valid_cost: float
     """Mean cost of the held-out images in nats; that of each is among the event's artifacts."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One of many trainings within an event, complete: a run of its own in MLflow, below the event's."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    metrics: Sequence[tuple[str, float, int]] = ()
+    """Name, value and step; none where it diverged at once."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    model_sha256: str = ""
+    """Of its model, where it has one."""
+    status: str = "FINISHED"
+    """Or FAILED, as MLflow names them."""
 
 
 @dataclass
@@ -96,6 +115,15 @@ class Event:
             np.save(temporary, example)
         self.model = EventModel(path.name, classes, dataset, held_out, valid_cost)
 
+    def add_children(self, children: Sequence[Child]) -> None:
+        """Have children recorded, from now on; each file of them is whole or not there."""
+        folder, ended = self.folder / CHILDREN, milliseconds()
+        before = len(list(folder.glob("*.json")))
+        for number, start in enumerate(range(0, len(children), CHILDREN_A_FILE), before):
+            part = [vars(child) for child in children[start : start + CHILDREN_A_FILE]]
+            files.write_text(folder / f"{number:06}.json", json.dumps({"ended": ended, "children": part}))
+        self.write()  # which the recorder notices
+
     def write(self) -> None:
         """Bring the event's file up to date."""
         values = {name: value for name, value in vars(self).items() if name not in ("folder", "written", "model")}
@@ -105,6 +133,18 @@ class Event:
         if self.ended:
             (self.folder / ENDED).touch()
 
+    def recorded(self, what: str, store: str) -> int:
+        """How many of its metrics, or files of children, a store has: what was last noted of it."""
+        try:
+            count, _, noted = memory(self.folder, what).read_text().partition(" ")
+        except FileNotFoundError:
+            return 0
+        return int(count) if noted == store else 0
+
+    def note_recorded(self, what: str, store: str, count: int) -> None:
+        """Note for `recorded` how many the store has."""
+        memory(self.folder, what).write_text(f"{count} {store}")
+
     @classmethod
     def read(cls, folder: Path) -> Self:
         """The event in a folder. One that is RUNNING though its stage is dead reads as KILLED."""
@@ -113,6 +153,11 @@ class Event:
         if event.status == "RUNNING" and not is_locked(folder / ALIVE):
             event.status = "KILLED"
         return event
+
+
+def memory(folder: Path, what: str) -> Path:
+    """The file in an event's folder that remembers how many of its metrics, or files of children, are recorded."""
+    return folder / f"recorded-{what}"
 
 
 def milliseconds() -> int:

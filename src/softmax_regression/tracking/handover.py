@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 from typing import IO
 
+from softmax_regression.tracking.event import CHILDREN, memory
 from softmax_regression.tracking.locks import is_locked, try_lock
 
 PROCESS, READY = "process: ", "ready"
 LONGEST_WAIT, LONGEST_WAIT_FOR_A_SERVER = 120.0, 30.0
 """Seconds that a stage with its work done waits: for a database of this machine, which other processes may keep busy;
-and for a server, once the recorder can ask it. A server that is silent costs less: each question to it ends after 5 s,
-by MLflow's time-out (runs.py), and once the stage is done, the recorder with it. Only what has longer time-outs, as a
-store for files, is cut off here."""
+and for a server, once the recorder can ask it, and from each file of children that it has taken on. A server that is
+silent costs less: each question to it ends after 5 s, by MLflow's time-out (runs.py), and once the stage is done, the
+recorder with it. Only what has longer time-outs, as a store for files, is cut off here."""
 REASON = "reason"
 
 
@@ -60,11 +61,13 @@ class Handover:
         """Wait until the event is recorded, which removes its folder; return None then, else why not and what to do."""
         if self.event.exists():
             self.ensure()
-        began, ready = time.monotonic(), False
+        began, ready, progress = time.monotonic(), False, self._progress()
         while self.event.exists():
             lives, said = is_locked(self.log), self._said()
             if READY in said and not ready:  # until now it has not had a chance to ask
                 began, ready = time.monotonic(), True
+            if (seen := self._progress()) != progress:
+                began, progress = time.monotonic(), seen
             longest = LONGEST_WAIT_FOR_A_SERVER if ready and is_remote else LONGEST_WAIT
             late = time.monotonic() - began > longest
             if late and lives:
@@ -91,6 +94,13 @@ class Handover:
             return self.log.read_text().splitlines()
         except FileNotFoundError:
             return []
+
+    def _progress(self) -> float:
+        """When the recorder last noted that the event's children of one more file are recorded."""
+        try:
+            return memory(self.event, CHILDREN).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _kill(self, said: list[str]) -> None:
         for line in said:

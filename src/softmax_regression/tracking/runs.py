@@ -24,6 +24,7 @@ from mlflow.utils.rest_utils import http_request
 
 from softmax_regression.base.files import replacing
 from softmax_regression.tracking import registry
+from softmax_regression.tracking.children import record_children
 from softmax_regression.tracking.event import Event, EventModel
 from softmax_regression.tracking.locks import locked
 from softmax_regression.tracking.relocation import bring_along
@@ -58,6 +59,7 @@ def record(client: MlflowClient, event: Event, root: Path) -> str:
         return "none"
     run_id = run.info.run_id
 
+    record_children(client, run, event)
     log_metrics(client, run_id, event)
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in event.parameters.items()])
     if event.inputs:  # MLflow 2 refuses an empty list
@@ -179,13 +181,11 @@ def _create_run(client: MlflowClient, experiment_id: str, event: Event) -> Run |
 
 
 def log_metrics(client: MlflowClient, run_id: str, event: Event) -> None:
-    """Log the metrics that this store does not have yet; a file in the event's folder remembers how many it has."""
-    memory = event.folder / "recorded"
-    count, _, store = memory.read_text().partition(" ") if memory.exists() else ("0", "", "")
+    """Log the metrics that this store does not have yet."""
     metrics = [Metric(*metric) for metric in event.metrics]
-    for start in range(int(count) if store == client.tracking_uri else 0, len(metrics), METRICS_A_CALL):
+    for start in range(event.recorded("metrics", client.tracking_uri), len(metrics), METRICS_A_CALL):
         client.log_batch(run_id, metrics[start : start + METRICS_A_CALL])
-        memory.write_text(f"{min(start + METRICS_A_CALL, len(metrics))} {client.tracking_uri}")
+        event.note_recorded("metrics", client.tracking_uri, min(start + METRICS_A_CALL, len(metrics)))
 
 
 def _dataset_input(name: str, digest: str, source: str, context: str) -> DatasetInput:

@@ -1,0 +1,39 @@
+"""One setting of a search, and what has come of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from softmax_regression.results.statistics import mean_and_error
+from softmax_regression.search.space import Setting
+from softmax_regression.training.loop import EpochRecord
+
+
+@dataclass
+class Member:
+    """A setting and its training so far."""
+
+    number: int
+    """Its place among the settings."""
+    setting: Setting
+    records: list[EpochRecord] = field(default_factory=list)
+    """Of each epoch so far: those of a training of its own, to the bit."""
+    end: Literal["", "trained", "stopped", "diverged"] = ""
+    """Empty while it is trained; stopped at a rung; or diverged in the epoch after the last record."""
+    model_sha256: str = ""
+    """Once it is trained: of the file that a training of its own saves."""
+
+
+def by_setting(members: Iterable[Member]) -> list[list[Member]]:
+    """Those that differ in their seeds alone together, in the order of their first ones."""
+    found: dict[object, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.setting.apart_from_seed, []).append(member)
+    return [*found.values()]
+
+
+def mean_cost(members: Sequence[Member], epochs: int) -> tuple[float, float]:
+    """The mean of their validation costs after so many epochs, and its standard error, not a number for one."""
+    return mean_and_error(np.array([member.records[epochs - 1].valid_cost for member in members]))

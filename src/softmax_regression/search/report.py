@@ -1,0 +1,112 @@
+"""What a search has found: a row for each setting, and for people the best ones ranked."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from softmax_regression.base.errors import UserError
+from softmax_regression.results.statistics import paired_difference
+from softmax_regression.results.tables import aligned
+from softmax_regression.search.member import Member, by_setting, mean_cost
+from softmax_regression.search.space import FILE, NAMES, Setting, varying
+
+COLUMNS = (*NAMES, "valid_cost", "valid_accuracy", "end", "epochs_done", "sha256")
+MOST_RANKED = 20
+"""Lines of the ranking."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The members of a setting that were all trained to the end, one for each of its seeds."""
+
+    members: Sequence[Member]
+    cost: float
+    """Mean of their validation costs in nats."""
+    error: float
+    """Its standard error over the seeds; not a number for one."""
+
+    @property
+    def first(self) -> Member:
+        """The one that stands for the setting: to take the best seed would be to choose by chance."""
+        return self.members[0]
+
+
+def rows(members: Sequence[Member]) -> Iterator[list[object]]:
+    """COLUMNS of each; where it has diverged in the first epoch, there are no figures."""
+    for member in members:
+        last = member.records[-1] if member.records else None
+        figures = (last.valid_cost, last.valid_accuracy) if last else ("", "")
+        yield [*asdict(member.setting).values(), *figures, member.end, len(member.records), member.model_sha256]
+
+
+def rank(members: Sequence[Member]) -> list[Ranked]:
+    """The settings whose members were all trained to the end, the lowest cost first.
+
+    Raises UserError where there are none.
+    """
+    found = [
+        Ranked(alike, *mean_cost(alike, alike[0].setting.epochs))
+        for alike in by_setting(members)
+        if all(member.end == "trained" for member in alike)
+    ]
+    if not found:
+        raise UserError(f"{FILE}: no setting could be trained to the end, as the cost is no longer finite; lower lr")
+    return sorted(found, key=lambda ranked: ranked.cost)
+
+
+def table(ranked: Sequence[Ranked], names: Sequence[str], costs: Callable[[Member], np.ndarray]) -> str:
+    """The first of the ranking as lines, with how far they lie above the best, and the parameters `names`.
+
+    `costs` gives the cost of each held-out image, [N]: the differences are taken image by image, in the mean over a
+    setting's seeds. What their 95 % interval does not tell from the best is marked by ≈.
+    """
+    lines: list[Sequence[str]] = [("valid_cost", "above the best", *names, "valid_accuracy")]
+    best = _mean_costs(ranked[0], costs)
+    for each in ranked[:MOST_RANKED]:
+        error = "" if math.isnan(each.error) else f" ± {each.error:.5f}"
+        difference, half = paired_difference(_mean_costs(each, costs), best)
+        above = f"{difference:.5f} ± {half:.5f}{'' if difference > half else ' ≈'}" if each is not ranked[0] else "best"
+        accuracy = math.fsum(member.records[-1].valid_accuracy for member in each.members) / len(each.members)
+        settings = (str(getattr(each.first.setting, name)) for name in names)
+        lines.append((f"{each.cost:.5f}{error}", above, *settings, f"{accuracy:.4f}"))
+    return aligned(lines)
+
+
+def _mean_costs(ranked: Ranked, costs: Callable[[Member], np.ndarray]) -> np.ndarray:
+    return np.mean([costs(member) for member in ranked.members], axis=0)
+
+
+def summary(members: Sequence[Member], ranked: Sequence[Ranked], costs: Callable[[Member], np.ndarray]) -> str:
+    """What `make search` ends with: how many there were, the table, and how the best becomes the pipeline's."""
+    ends = [member.end for member in members]
+    names = [name for name in varying(member.setting for member in members) if name != "seed"]
+    most = max(len(each.members) for each in ranked)
+    means = f", the mean over up to {most} seeds ± its standard error" if most > 1 else ""
+    more = f"\nand {len(ranked) - MOST_RANKED} more: search/results.csv" if len(ranked) > MOST_RANKED else ""
+    first = ranked[0].first
+    return f"""\
+{len(members)} trainings: {ends.count("trained")} to the end, {ends.count("stopped")} stopped, \
+{ends.count("diverged")} diverged. valid_cost is in nats{means}.
+≈ marks what the held-out images do not tell from the best (95 %).
+
+{table(ranked, names, costs)}{more}
+
+The best becomes the pipeline's by the following command, and its model has the SHA-256
+{first.model_sha256}
+{command(first.setting)}
+"""
+
+
+def best(ranked: Ranked, summary: str) -> str:
+    """Lines of YAML: the summary as a comment, then the setting and its figures, both with its first seed."""
+    comment = [f"# {line}".rstrip() for line in summary.splitlines()]
+    values = zip(COLUMNS, next(rows([ranked.first])), strict=True)
+    return "\n".join([*comment, *(f"{name}: {value}" for name, value in values), ""])
+
+
+def command(setting: Setting) -> str:
+    """The command whose model is that of the setting, whatever params.yaml says; on the same data."""
+    values = {"implementation": "scratch", **asdict(setting)}
+    return f"dvc exp run {' '.join(f'-S {name}={value}' for name, value in values.items())}"
