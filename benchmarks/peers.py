@@ -1,13 +1,24 @@
 """What people would use instead: the usual loops, scikit-learn, and the bare matrix products."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 (else there is no HalvingGridSearchCV)
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV as GridSearchCV
+from sklearn.model_selection import HalvingGridSearchCV as HalvingGridSearchCV
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
+
+STRENGTHS = [*map(float, np.geomspace(0.01, 100, 64))]
+"""Of C, which is what scikit-learn has for a weight decay. There is no learning rate and no momentum to try."""
+GRID_ITERATIONS = 4
+"""Of saga, which then gets as far as the search's best in its ten epochs. lbfgs takes 80 for that, 1.5 times as long;
+SGDClassifier, which fits each class against the rest, stays at 0.931 however it is set."""
 
 
 class InMemoryMNIST(MNIST):  # type: ignore[misc]
@@ -58,3 +69,13 @@ def scikit_learn_settings() -> Iterator[tuple[str, dict[str, object]]]:
         yield f"saga, {iterations} iterations", setting
     for iterations in (20, 40, 80):
         yield f"lbfgs, {iterations} iterations", {"solver": "lbfgs", "tol": 0.0, "max_iter": iterations}
+
+
+def grid_search(kind: type, strengths: list[float], pixels: np.ndarray, labels: np.ndarray, held_out: int) -> Any:
+    """Fit LogisticRegression with each C in two processes; the last images, so many, compare them.
+
+    The kind is GridSearchCV; or HalvingGridSearchCV, which begins with few images, as its defaults have it.
+    """
+    rows = np.split(np.arange(len(labels)), [-held_out])
+    model = LogisticRegression(solver="saga", tol=0.0, max_iter=GRID_ITERATIONS, random_state=0)
+    return kind(model, {"C": strengths}, cv=[tuple(rows)], refit=False, n_jobs=2).fit(pixels, labels)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from clone import Clone
+from clone import ROOT, Clone
 from mlflow import MlflowClient
 from pages import commands, deviations, type_all
 
@@ -39,14 +39,27 @@ def test_each_command_prints_what_the_page_says(trained: Clone, tmp_path: Path) 
     assert not wrong, wrong
 
 
-def rows(clone: Clone) -> list[dict[str, str]]:
-    columns = read_csv(clone.folder / "search/results.csv", ["lr", "sha256"])
+def test_the_search_in_git_has_the_pipelines_model() -> None:
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    (row,) = [
+        row
+        for row in rows(ROOT)
+        if all(str(parameters[name]) == value for name, value in row.items() if name in parameters)
+    ]
+    readme = (ROOT / "README.md").read_text()
+    assert f"| `mnist` | `{row['sha256']}` |" in readme
+    best = yaml.safe_load((ROOT / "search/best.yaml").read_text())
+    assert float(row["valid_cost"]) < best["valid_cost"] + 0.001
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    columns = read_csv(folder / "search/results.csv", ["lr", "sha256"])
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def test_each_model_is_what_its_setting_trains_alone(searched: tuple[Clone, str], tmp_path: Path) -> None:
     clone = searched[0].copy(tmp_path / "clone")
-    found = rows(clone)
+    found = rows(clone.folder)
     assert [(row["lr"], row["end"], row["epochs_done"]) for row in found] == [
         ("0.5", "trained", "3"),
         ("1.0", "trained", "3"),
@@ -84,11 +97,14 @@ def test_mlflow_has_a_run_for_each_setting_below_that_of_the_search(searched: tu
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = {run.info.run_name: run for run in runs if run is not parent}
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
-    found = {f"lr={row['lr']}": row for row in rows(clone)}
+    found = {f"lr={row['lr']}": row for row in rows(clone.folder)}
     assert children.keys() == found.keys()
     for name, run in children.items():
         assert run.data.params == {each: found[name][each] for each in list(found[name])[:8]}
-        assert (run.data.tags["end"], run.data.tags.get("child.model.sha256", "")) == (found[name]["end"], found[name]["sha256"])
+        assert (run.data.tags["end"], run.data.tags.get("child.model.sha256", "")) == (
+            found[name]["end"],
+            found[name]["sha256"],
+        )
         curve = client.get_metric_history(run.info.run_id, "valid_cost")
         assert [entry.step for entry in curve] == list(range(int(found[name]["epochs_done"])))
         assert not curve or str(curve[-1].value) == found[name]["valid_cost"]
@@ -107,7 +123,7 @@ def test_an_experiment_changes_the_grid_and_what_ran_before_does_not_run_again(
     clone.run("dvc", "exp", "run", "--temp", "--name", "seeds", "search/dvc.yaml", *options)
     assert clone.run("git", "status", "--porcelain") == ""
     clone.run("dvc", "exp", "apply", "seeds")
-    assert [(row["lr"], row["seed"], row["end"]) for row in rows(clone)] == [
+    assert [(row["lr"], row["seed"], row["end"]) for row in rows(clone.folder)] == [
         ("0.3", str(seed), "trained") for seed in range(4)
     ]
     assert (clone.folder / "search/figures/seeds.png").exists()

@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from softmax_regression.results.statistics import (
     DEVIATIONS,
+    half_width,
     mean_and_error,
     paired_difference,
     paired_share_interval,
@@ -84,3 +85,15 @@ def test_the_interval_of_paired_shares_is_that_of_resampling(only_first: int, on
 def test_models_that_agree_on_all_of_few_images_may_still_differ() -> None:
     low, high = paired_share_interval(0, 0, 10)
     assert -0.2 < low == -high < -0.1
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1000])
+def test_few_values_are_less_sure_than_their_standard_error_says(count: int) -> None:
+    values = np.arange(count, dtype=np.float64)
+    mean, error = mean_and_error(values)
+    low, _ = stats.t.interval(0.95, count - 1, loc=mean, scale=error)
+    assert half_width(error, count) == pytest.approx(mean - low, rel=1e-6)
+
+
+def test_what_one_value_does_not_tell_adds_nothing() -> None:
+    assert half_width(math.nan, 1) == 0

@@ -39,9 +39,9 @@ def test_a_log_gets_about_twenty_lines_with_the_best_so_far(epochs: int, capsys:
     lines = output.out.splitlines()
     assert 4 <= len(lines) <= 21
     assert lines[0] == "33 %: nothing measured yet"
-    assert lines[-1] == f"100 %: validation {2 - 0.25 * (epochs - 1):.4f} (lr 0.4)"
+    assert lines[-1] == f"100 %: validation {2 - 0.25 * (epochs - 1):.4f} lr=0.4"
     if epochs == 4:
-        assert lines[1] == "50 %: validation 1.5000 (lr 0.2)"
+        assert lines[1] == "50 %: validation 1.5000 lr=0.2"
     assert output.err == ""
 
 
@@ -50,5 +50,5 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(sys, "stderr", terminal)
     members, turns = searched(4)
     assert len(list(show(turns, members))) == 5
-    assert "100%" in terminal.getvalue() and "validation 1.2500 (lr 0.4)" in terminal.getvalue()
+    assert "100%" in terminal.getvalue() and "validation 1.2500 lr=0.4" in terminal.getvalue()
     assert capsys.readouterr().out == ""

@@ -121,8 +121,12 @@ def test_only_those_pictures_are_drawn_that_make_sense(name: str, kinds: set[str
 
 def test_nothing_is_drawn_where_nothing_was_trained_to_the_end() -> None:
     assert draw([]) == {} and draw([member(math.inf, lr=lr, momentum=lr) for lr in (0.1, 0.2)]) == {}
-    assert draw([member(0.3, lr=0.1)]) == {}
+
+
+def test_of_whatever_was_trained_there_is_a_picture() -> None:
+    assert draw([member(0.3, lr=0.1)]).keys() == {"cost_over_lr"}
     assert draw([member(0.3, lr=lr, lr_schedule="linear") for lr in (0.1, 0.2)]).keys() == {"cost_over_lr"}
+    assert draw([member(0.3, lr=0.1, momentum=momentum) for momentum in (0.1, 0.2)]).keys() == {"parallel_coordinates"}
 
 
 def test_a_result_is_the_mean_over_seeds_and_one_that_diverges_spoils_it() -> None:

@@ -57,29 +57,48 @@ def test_where_nothing_could_be_trained_it_is_said() -> None:
 
 
 IMAGES = {
-    0: [0.2, 0.4, 0.2, 0.4], 1: [0.4, 0.6, 0.4, 0.6],  # 0.1 above the best, whichever image
-    2: [0.2, 0.4, 0.2, 0.4], 3: [0.2, 0.4, 0.2, 0.4],
-    5: [0.3, 0.5, 0.5, 0.1], 6: [0.3, 0.3, 0.3, 0.5],
+    number: np.array(costs)
+    for number, costs in {
+        0: [0.2, 0.4, 0.2, 0.4], 1: [0.4, 0.6, 0.4, 0.6],
+        2: [0.2, 0.4, 0.2, 0.4], 3: [0.2, 0.4, 0.2, 0.4],
+        5: [0.3, 0.4, 0.5, 0.2], 6: [0.3, 0.4, 0.3, 0.4],
+        7: [0.4, 0.6, 0.4, 0.6], 8: [0.4, 0.6, 0.4, 0.6],
+    }.items()
 }  # fmt: skip
 
 
-def test_differences_are_taken_image_by_image_in_the_mean_over_the_seeds() -> None:
-    members = [*MEMBERS[:4], trained(5, 0.3, 1, 0.9, 0.35), trained(6, 0.3, 2, 0.9, 0.35)]
-    found = report.table(report.rank(members), ["lr"], lambda member: np.array(IMAGES[member.number]))
-    # 0.3 is above the best by 0.1, 0, 0.2, −0.1: the mean is 0.05, its standard error √(0.05/3/4).
-    assert found.splitlines() == [
-        "valid_cost         above the best       lr   valid_accuracy",
-        "0.30000 ± 0.00000  best                 0.2  0.7000",
-        "0.35000 ± 0.00000  0.05000 ± 0.12652 ≈  0.3  0.6500",
-        "0.40000 ± 0.10000  0.10000 ± 0.00000    0.1  0.6000",
+def test_differences_are_taken_image_by_image_and_seed_by_seed() -> None:
+    members = [*MEMBERS[:4], *(trained(number, number // 2, number % 2 + 1, 0.9, 0.35) for number in (5, 6, 7, 8))]
+    members = [
+        replace(each, setting=replace(each.setting, lr=lr))
+        for each, lr in zip(members, (1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0), strict=True)
     ]
+    found = report.table(report.rank(members), ["lr"], IMAGES)
+    # 3.0: the images differ by 0.1, 0, 0.2 and −0.1, their mean error is √(0.05/3/4); both seeds by 0.05.
+    # 4.0: each image by 0.2, and each seed. 1.0: each image by 0.1, but the seeds by 0 and 0.2, and t is 12.7 for two.
+    assert found.splitlines() == [
+        "valid_cost         above the best (95 %)  lr   valid_accuracy",
+        "0.30000 ± 0.00000  best                   2.0  0.7000",
+        "0.35000 ± 0.00000  0.05000 ± 0.12652 ≈    3.0  0.6500",
+        "0.35000 ± 0.00000  0.20000 ± 0.00000      4.0  0.6500",
+        "0.40000 ± 0.10000  0.10000 ± 1.27062 ≈    1.0  0.6000",
+    ]
+
+
+def test_of_one_image_nothing_stands_after_the_difference() -> None:
+    members = [trained(0, 0.1, 1, 0.9, 0.3), trained(1, 0.2, 1, 0.9, 0.4)]
+    found = report.table(report.rank(members), [], {0: np.array([0.3]), 1: np.array([0.4])})
+    assert found.splitlines()[2] == "0.40000     0.10000                0.6000"
 
 
 def test_the_report_counts_names_what_varies_and_ends_with_the_command_for_the_best() -> None:
     members = [replace(member, setting=replace(member.setting, seed=1)) for member in MEMBERS[:4:2]] + MEMBERS[4:]
-    lines = report.summary(members, report.rank(members[:2]), lambda member: np.array(IMAGES[member.number]))
+    lines = report.summary(members, report.rank(members[:2]), IMAGES)
     first, *_, sha256, command = lines.splitlines()
-    assert first == "5 trainings: 3 to the end, 1 stopped, 1 diverged. valid_cost is in nats."
+    assert (
+        first
+        == "5 trainings: 3 to the end, 1 stopped, 1 diverged. valid_cost is in nats; another seed would change it."
+    )
     assert sha256 == "sha-0"
     assert command == report.command(members[0].setting)
     assert " ± " not in lines.split("valid_accuracy")[1].splitlines()[1]
@@ -87,7 +106,7 @@ def test_the_report_counts_names_what_varies_and_ends_with_the_command_for_the_b
 
 def test_no_more_than_the_first_twenty_are_listed() -> None:
     members = [trained(number, 1.0 + number, 0, 0.9, 0.5) for number in range(25)]
-    text = report.summary(members, report.rank(members), lambda _: np.array([0.5, 0.5]))
+    text = report.summary(members, report.rank(members), dict.fromkeys(range(25), np.array([0.5, 0.5])))
     assert text.count("0.50000") == 20
     assert "\nand 5 more: search/results.csv\n" in text
 
@@ -103,7 +122,7 @@ def test_the_command_sets_all_that_determines_the_model() -> None:
 
 def test_the_best_is_told_as_yaml_with_the_figures_of_its_first_seed() -> None:
     text = report.best(report.rank(MEMBERS)[0], "the table\n\nthe command\n")
-    assert text.startswith("# the table\n#\n# the command\ninit_std: 0.5\n")
+    assert text.startswith("# the table\n#\n# the command\n#\n# The best with its first seed:\ninit_std: 0.5\n")
     best = yaml.safe_load(text)
     assert list(best) == list(report.COLUMNS)
     expected = {"lr": 0.2, "seed": 1, "valid_cost": 0.3, "valid_accuracy": 0.7, "epochs_done": 2, "sha256": "sha-2"}

@@ -50,7 +50,7 @@ def test_a_setting_is_a_recipe_and_what_a_training_starts_from() -> None:
         ("lr: {from: 0.01, to: 1, count: 5, scale: log}", [0.01, 0.03162, 0.1, 0.3162, 1.0]),
         ("lr: {from: 0.1, to: 0.4, count: 4}", [0.1, 0.2, 0.3, 0.4]),
         ("lr: {from: 0.1, to: 0.2, count: 4}", [0.1, 0.1333, 0.1667, 0.2]),
-        ("lr: {from: 0.123456, to: 0.123457, count: 3}", [0.123456, 0.123457]),
+        ("lr: {from: 0.123456, to: 0.123457, count: 2}", [0.123456, 0.123457]),
         ("lr: [0.5, 0.1, 0.50]", [0.5, 0.1]),
         ("lr: 2", [2.0]),
     ],
@@ -80,20 +80,25 @@ draw: {count: 5, seed: 1}
 lr: {from: 0.001, to: 10, scale: log}
 momentum: {from: 0, to: 0.99}
 lr_schedule: [linear, cosine]
-seed: {from: 0, to: 9}
 """
 EXPECTED = [
-    (0.06714, 0.7974, "linear", 0),
-    (1.426, 0.668, "cosine", 2),
-    (0.08978, 0.199, "cosine", 9),
-    (3.981, 0.4727, "linear", 3),
-    (0.6114, 0.7107, "linear", 1),
+    (0.06714, 0.7974, "linear"),
+    (1.426, 0.668, "cosine"),
+    (0.08978, 0.199, "cosine"),
+    (3.981, 0.4727, "linear"),
+    (0.6114, 0.7107, "linear"),
 ]
 
 
 def test_draws_are_these_on_every_machine(tmp_path: Path) -> None:
-    found = [(each.lr, each.momentum, each.lr_schedule, each.seed) for each in settings(tmp_path, DRAWN)]
-    assert found == EXPECTED
+    assert [(each.lr, each.momentum, each.lr_schedule) for each in settings(tmp_path, DRAWN)] == EXPECTED
+
+
+def test_each_setting_that_is_drawn_has_every_seed(tmp_path: Path) -> None:
+    found = settings(tmp_path, f"{DRAWN}seed: {{from: 3, to: 4}}")
+    assert [(each.lr, each.momentum, each.lr_schedule, each.seed) for each in found] == [
+        (*drawn, seed) for drawn in EXPECTED for seed in (3, 4)
+    ]
 
 
 def test_draws_of_a_parameter_do_not_depend_on_what_else_is_searched(tmp_path: Path) -> None:
@@ -104,7 +109,8 @@ def test_draws_of_a_parameter_do_not_depend_on_what_else_is_searched(tmp_path: P
 
 
 def test_draws_spread_as_their_distributions_say(tmp_path: Path) -> None:
-    text = "draw: 4000\nlr: {from: 0.001, to: 10, scale: log}\nmomentum: {from: 0.2, to: 0.6}\nseed: {from: 1, to: 4}"
+    text = "draw: 4000\nlr: {from: 0.001, to: 10, scale: log}\nmomentum: {from: 0.2, to: 0.6}\n"
+    text += "batch_size: {from: 1, to: 4}"
     found = settings(tmp_path, text)
     assert len(set(found)) == 4000
     logarithms = [math.log10(each.lr) for each in found]
@@ -113,13 +119,13 @@ def test_draws_spread_as_their_distributions_say(tmp_path: Path) -> None:
     momenta = [each.momentum for each in found]
     assert 0.2 <= min(momenta) < 0.201 and 0.599 < max(momenta) <= 0.6
     assert sum(momenta) / 4000 == pytest.approx(0.4, abs=0.005)
-    assert {1000 - 100 < column(found, "seed").count(seed) < 1000 + 100 for seed in (1, 2, 3, 4)} == {True}
+    assert {900 < column(found, "batch_size").count(size) < 1100 for size in (1, 2, 3, 4)} == {True}
     assert all(float(f"{value:.4g}") == value for each in found for value in (each.lr, each.momentum))
 
 
 def test_all_of_a_few_combinations_can_be_drawn(tmp_path: Path) -> None:
-    found = settings(tmp_path, "draw: 6\nlr: [1, 2, 3]\nseed: [0, 1]")
-    assert sorted(map(astuple, found)) == sorted(map(astuple, settings(tmp_path, "lr: [1, 2, 3]\nseed: [0, 1]")))
+    found = settings(tmp_path, "draw: 6\nlr: [1, 2, 3]\nmomentum: [0, 0.5]")
+    assert sorted(map(astuple, found)) == sorted(map(astuple, settings(tmp_path, "lr: [1, 2, 3]\nmomentum: [0, 0.5]")))
 
 
 RANGE = "must have from and to, and may have count and scale"
@@ -165,12 +171,19 @@ RUNGS = "must be epochs from 1 on, each one greater than the one before"
             "lr_schedule: {from: linear, to: cosine}",
             "lr_schedule = {'from': 'linear', 'to': 'cosine'}: must be a list, as there is no range of words",
         ),
-        *(
-            (f"seed: {{{content}}}", f"seed = {{{value}}}: must have from and to alone, at most 1000000 whole numbers")
-            for content, value in (
-                ("from: 0, to: 1000000", "'from': 0, 'to': 1000000"),
-                ("from: 0, to: 9, count: 3", "'count': 3, 'from': 0, 'to': 9"),
-            )
+        (
+            "seed: {from: 0, to: 1000000000}",
+            "seed = {'from': 0, 'to': 1000000000}: must hold at most 1000000000 numbers",
+        ),
+        (
+            "seed: {from: 0, to: 9, count: 3}",
+            "seed = {'count': 3, 'from': 0, 'to': 9}: "
+            "must have from and to alone, as it means all whole numbers between",
+        ),
+        (
+            "lr: {from: 0.1, to: 0.10002, count: 10}",
+            "lr = {'count': 10, 'from': 0.1, 'to': 0.10002}: "
+            "count must be 2 at most, as numbers between are rounded to four digits",
         ),
         ("dataset: [mnist, digits]", f"dataset = ['mnist', 'digits']: {UNKNOWN}"),
         ("learning_rate: 0.1", f"learning_rate = 0.1: {UNKNOWN}"),
@@ -206,8 +219,9 @@ def test_what_is_no_yaml_is_told_as_of_params_yaml(text: str, tmp_path: Path) ->
     [
         (
             "seed: {from: 0, to: 999999}\nlr: {from: 1, to: 2, count: 10}",
-            "10000000 settings, more than 10000: shorten the lists, or draw some",
+            "10000000 trainings, more than 10000: shorten the lists, or draw fewer",
         ),
+        ("draw: 5000\nseed: [1, 2, 3]", "15000 trainings, more than 10000: shorten the lists, or draw fewer"),
         ("draw: 3\nlr: [1, 2]", "draw = 3: only 2 different settings were found"),
         ("draw: 9\nlr: {from: 1.0, to: 1.004}", "draw = 9: only 5 different settings were found"),
         ("lr: 1\nrungs: [2, 30]", "rungs = [2, 30]: must be less than epochs, 30"),

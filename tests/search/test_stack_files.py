@@ -117,3 +117,17 @@ def test_the_folder_depends_on_all_that_determines_the_result(tmp_path: Path, mo
         found.append(folder_of(tmp_path, SETTINGS, [1], "a", 0.1))
     assert len(set(found)) == 8
     assert {folder.parent for folder in found} == {tmp_path / ".checkpoints"}
+
+
+def test_models_are_read_by_number_and_their_files_are_closed(trained: tuple[Path, Stack, list[Member]]) -> None:
+    path, stack, _ = trained
+    before = len(list(Path("/proc/self/map_files").iterdir()))
+    model, *others = [stack_files.models(path.parent, [6])[6] for _ in range(50)]
+    assert model.weight.equal(stack.state.model.weight[0]) and model.bias.equal(stack.state.model.bias[0])
+    assert len(list(Path("/proc/self/map_files").iterdir())) < before + len(others)
+
+
+def test_where_models_are_gone_it_is_told(trained: tuple[Path, Stack, list[Member]], tmp_path: Path) -> None:
+    for folder, wanted in ((tmp_path, [6]), (trained[0].parent, [5, 6])):
+        with pytest.raises(UserError, match="was removed while it was needed, perhaps by another search: start again"):
+            stack_files.models(folder, wanted)

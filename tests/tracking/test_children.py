@@ -383,15 +383,13 @@ def test_a_stage_waits_for_as_long_as_children_are_taken_on(tmp_path: Path, monk
                 recorder.kill()
 
 
-def test_a_thousand_children_of_ten_epochs_take_less_than_ten_seconds(project: Project) -> None:
+def test_a_thousand_children_are_recorded_whole(project: Project) -> None:
     names = ("train_cost", "valid_cost", "valid_accuracy")
     curves = [(name, 1 / (epoch + 1), epoch) for epoch in range(10) for name in names]
-    started = time.monotonic()
     event = search(
         project, [Child(str(seed), {"seed": seed} | dict.fromkeys("abcdefg", 1), curves) for seed in range(1000)]
     )
     parent = project.record(event)
-    assert time.monotonic() - started < 10
     assert len(list((event.folder / CHILDREN).iterdir())) == 1000 / CHILDREN_A_FILE
     with contextlib.closing(sqlite3.connect(project.root / "mlflow.db")) as connection:
         assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (30_000,)

@@ -15,7 +15,8 @@ from softmax_regression.tracking import runs
 from softmax_regression.tracking.event import Child, milliseconds
 
 COUNT = 250
-SERVE = "import sys; from softmax_regression.tracking import ui; ui.serve(*sys.argv[1:])"
+SERVE = "import sys; from softmax_regression.tracking import ui; ui.PORT = 0; ui.serve(*sys.argv[1:])"
+"""At any free port: tests of the usual one may run at the same time."""
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

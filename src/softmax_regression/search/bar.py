@@ -16,7 +16,9 @@ def show(turns: Iterator[list[Member]], members: Sequence[Member]) -> Iterator[l
     total = sum(member.setting.epochs for member in members)
     names = varying(member.setting for member in members)
     every, told = math.ceil(total / 20), 0
-    with tqdm(total=total, bar_format="{percentage:3.0f}% {bar} {remaining}{postfix}", disable=not on_terminal) as bar:
+    with tqdm(
+        total=total, bar_format="{percentage:3.0f}% {bar:9} {remaining}{postfix}", disable=not on_terminal
+    ) as bar:
         for turn in turns:
             # Those that have left have no more to do.
             done = sum(member.setting.epochs if member.end else len(member.records) for member in members)
@@ -33,7 +35,7 @@ def show(turns: Iterator[list[Member]], members: Sequence[Member]) -> Iterator[l
 def _best(members: Sequence[Member], names: Sequence[str]) -> str:
     measured = [member for member in members if member.records and member.end != "diverged"]
     if not measured:
-        return "nothing measured yet"
+        return "all have diverged" if all(member.end for member in members) else "nothing measured yet"
     best = min(measured, key=lambda member: (member.records[-1].valid_cost, member.number))
-    how = ", ".join(f"{name} {getattr(best.setting, name)}" for name in names)
-    return f"validation {best.records[-1].valid_cost:.4f} ({how})"
+    how = [f"{name}={getattr(best.setting, name)}" for name in names]
+    return " ".join([f"validation {best.records[-1].valid_cost:.4f}", *how])

@@ -69,9 +69,9 @@ def draw(members: Iterable[Member]) -> dict[str, Figure]:
     names = varying(result.setting for result in results)
     repeated = [result for result in trained if len(result.costs) > 1]
     figures = {}
-    if "lr" in names:
+    if "lr" in names or not (names or repeated):  # of one training a dot, as DVC expects a picture
         figures["cost_over_lr"] = cost_over_lr(results)
-    if len(names) > 1:
+    if set(names) - {"lr"}:
         figures["parallel_coordinates"] = parallel_coordinates(results)
     if repeated:
         figures["seeds"] = seeds(repeated)
@@ -258,7 +258,7 @@ def _set_log_ticks(axis: Axis, low: float, high: float) -> None:
 
 def _what_is_shown(results: Sequence[Result]) -> str:
     most = max(len(result.costs) for result in results)
-    return f"{len(results):,} settings" + f", each the mean over up to {most} seeds" * (most > 1)
+    return f"{len(results):,} settings" + f", each the mean over {most} seeds" * (most > 1)
 
 
 def parallel_coordinates(results: Sequence[Result]) -> Figure:

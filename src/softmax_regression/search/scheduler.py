@@ -58,23 +58,29 @@ def search(
     groups = _groups(members, rungs, material, folder)
     ready = deque((group, stack) for group in groups for stack in group.stacks)
     running: dict[Future[list[Member]], tuple[_Group, _Stack]] = {}
-    with _processes(min(workers, len(ready))) as pool:
-        while ready or running:
-            while ready and len(running) < workers:
-                group, stack = ready.popleft()
-                told = [members[number] for number in stack.numbers]
-                turn = pool.submit(take_turn, stack.path, told, group.stops[0], material, SECONDS_BETWEEN)
-                running[turn] = group, stack
-            for turn in wait(running, return_when=FIRST_COMPLETED).done:
-                group, stack = running.pop(turn)
-                advanced = _result(turn)
-                for member in advanced:
-                    members[member.number] = member
-                yield advanced
-                if not _has_arrived(members, group, stack):
-                    ready.appendleft((group, stack))
-                elif all(other is not group for other, _ in (*ready, *running.values())):
-                    ready.extend((group, each) for each in _after_rung(members, group))
+    try:
+        with _processes(min(workers, len(ready))) as pool:
+            while ready or running:
+                while ready and len(running) < workers:
+                    group, stack = ready.popleft()
+                    told = [members[number] for number in stack.numbers]
+                    turn = pool.submit(take_turn, stack.path, told, group.stops[0], material, SECONDS_BETWEEN)
+                    running[turn] = group, stack
+                for turn in wait(running, return_when=FIRST_COMPLETED).done:
+                    group, stack = running.pop(turn)
+                    advanced = turn.result()
+                    for member in advanced:
+                        members[member.number] = member
+                    yield advanced
+                    if not _has_arrived(members, group, stack):
+                        ready.appendleft((group, stack))
+                    elif all(other is not group for other, _ in (*ready, *running.values())):
+                        ready.extend((group, each) for each in _after_rung(members, group))
+    except BrokenProcessPool:
+        raise UserError(
+            "a process of the search has died, perhaps for want of memory, of which workers = 1 takes less; "
+            "started again, the search goes on from there"
+        ) from None
 
 
 def _groups(members: Sequence[Member], rungs: Sequence[int], material: Material, folder: Path) -> list[_Group]:
@@ -130,17 +136,15 @@ def _processes(count: int) -> Executor:
         return _Here()
     # Not forked: a thread watches whether DVC lives, and a fork could keep its locks for ever.
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(os.getpid(),))
+    # Ctrl-C is this process's, which waits for the turns to end. What is blocked here stays so in the processes that
+    # the first call starts, be it in the seconds for which they import.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    pool.submit(int)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
 
 
 def _begin(starter: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the starter's, which waits for the turns to end
     end_without(starter)
     set_threads()
-
-
-def _result(turn: Future[list[Member]]) -> list[Member]:
-    try:
-        return turn.result()
-    except BrokenProcessPool:
-        raise UserError("a process of the search has died; started again, the search goes on from there") from None

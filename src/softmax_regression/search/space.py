@@ -19,8 +19,8 @@ from softmax_regression.training.recipe import Recipe
 
 FILE = Path("search/search.yaml")
 MOST_SETTINGS = 10_000
-MOST_NUMBERS = 1_000_000
-"""In a range of whole numbers."""
+MOST_NUMBERS = 1_000_000_000
+"""In a range of whole numbers: as many as there are batch sizes."""
 DRAWS_A_SETTING = 100
 """So many draws are made for each setting that is asked for, before too few are found to differ."""
 EXACTLY, DIGITS = Context(prec=28), Context(prec=4)
@@ -84,7 +84,7 @@ Choice = Sequence[Any] | Distribution
 
 @dataclass(frozen=True)
 class Draw:
-    """So many settings drawn at random, instead of every combination."""
+    """So many settings drawn at random, instead of every combination; each of them has every seed."""
 
     count: int
     seed: int = 0
@@ -105,6 +105,7 @@ def _draw(content: object) -> Draw | None:
 def _choice(content: object, info: ValidationInfo) -> Choice:
     name = str(info.field_name)
     if isinstance(content, Mapping):
+        # Of a draw that is wrong nothing is known here but that there is one.
         return _range(name, content, drawn=info.data.get("draw", content) is not None)
     values = content if isinstance(content, list) else [content]
     if not values:
@@ -122,8 +123,10 @@ def _range(name: str, content: Mapping[object, Any], drawn: bool) -> Choice:
     if low >= high:
         raise ValueError("from must be less than to")
     if isinstance(low, int):
-        if content.keys() != {"from", "to"} or high - low >= MOST_NUMBERS:
-            raise ValueError(f"must have from and to alone, at most {MOST_NUMBERS} whole numbers")
+        if content.keys() != {"from", "to"}:
+            raise ValueError("must have from and to alone, as it means all whole numbers between")
+        if high - low >= MOST_NUMBERS:
+            raise ValueError(f"must hold at most {MOST_NUMBERS} numbers")
         return range(low, high + 1)
     if scale not in ("linear", "log"):
         raise ValueError("scale must be linear or log")
@@ -134,7 +137,10 @@ def _range(name: str, content: Mapping[object, Any], drawn: bool) -> Choice:
         return spread
     if type(count) is not int or not 2 <= count <= MOST_SETTINGS:
         raise ValueError(f"count must be from 2 to {MOST_SETTINGS}" + " where nothing is drawn" * (count is None))
-    return tuple(dict.fromkeys(spread.at(EXACTLY.divide(number, count - 1)) for number in range(count)))
+    values = tuple(dict.fromkeys(spread.at(EXACTLY.divide(number, count - 1)) for number in range(count)))
+    if len(values) < count:
+        raise ValueError(f"count must be {len(values)} at most, as numbers between are rounded to four digits")
+    return values
 
 
 def _checked(name: str, value: object) -> Any:
@@ -186,14 +192,17 @@ class SearchSpace(ParameterFile):
         Raises UserError where they are too many or too few.
         """
         choices: dict[str, Any] = {name: getattr(self, name) for name in NAMES}
+        seeds = choices.pop("seed")
         is_endless = any(isinstance(choice, Distribution) for choice in choices.values())
-        count = math.inf if is_endless else math.prod(len(choice) for choice in choices.values())
+        combinations = math.inf if is_endless else math.prod(len(choice) for choice in choices.values())
+        count = (self.draw.count if self.draw else combinations) * len(seeds)
+        if count > MOST_SETTINGS:
+            raise UserError(f"{FILE}: {count} trainings, more than {MOST_SETTINGS}: shorten the lists, or draw fewer")
         if self.draw:
-            found = self._drawn(choices, self.draw, count)
-        elif count > MOST_SETTINGS:
-            raise UserError(f"{FILE}: {count} settings, more than {MOST_SETTINGS}: shorten the lists, or draw some")
+            apart_from_seed = self._drawn(choices, self.draw, combinations)
         else:
-            found = [Setting(*values) for values in itertools.product(*choices.values())]
+            apart_from_seed = [Setting(*values) for values in itertools.product(*choices.values(), [0])]
+        found = [replace(setting, seed=seed) for setting in apart_from_seed for seed in seeds]
         longest = max(setting.epochs for setting in found)
         if self.rungs and self.rungs[-1] >= longest:
             raise UserError(f"{FILE}: rungs = {list(self.rungs)}: must be less than epochs, {longest}")
@@ -215,7 +224,7 @@ def _draws(choices: Mapping[str, Choice], seed: int) -> Iterator[Setting]:
     # Of what Python offers, `random` alone is promised to be the same in each version, from a text as from a number.
     sources = {name: Random(f"{seed} {name}") for name in choices}  # noqa: S311 (nothing is kept secret)
     while True:
-        yield Setting(*(_pick(choice, sources[name].random()) for name, choice in choices.items()))
+        yield Setting(**{name: _pick(choice, sources[name].random()) for name, choice in choices.items()}, seed=0)
 
 
 def _pick(choice: Choice, share: float) -> Any:

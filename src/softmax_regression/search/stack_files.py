@@ -3,8 +3,7 @@
 The files are in a folder of .checkpoints at the project's root, which is named by all that determines the result.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def write(path: Path, stack: Stack, members: Sequence[Member]) -> None:
     }
     arrays = {name: array for name, array in arrays.items() if array.size}  # nothing cannot be mapped from a file
     ends = [[member.end, member.model_sha256] for member in members]
-    tensor_files.write(path, arrays, {"of": _name(path), "ends": ends, "sha256": _sha256(arrays)})
+    tensor_files.write(path, arrays, {"of": _name(path), "ends": ends, "sha256": checkpoint.digest(arrays)})
 
 
 def restore(path: Path, members: Sequence[Member]) -> Stack | None:
@@ -67,7 +66,7 @@ def restore(path: Path, members: Sequence[Member]) -> Stack | None:
         arrays, description = tensor_files.read(path)
     except UserError:
         return None
-    if (description.get("of"), description.get("sha256")) != (_name(path), _sha256(arrays)):
+    if (description.get("of"), description.get("sha256")) != (_name(path), checkpoint.digest(arrays)):
         return None
     records: dict[int, list[EpochRecord]] = {member.number: [] for member in members}
     for number, epoch, *figures in arrays.get("records", np.empty(0)).tolist():
@@ -87,20 +86,21 @@ def restore(path: Path, members: Sequence[Member]) -> Stack | None:
     return Stack(numbers, [settings[number] for number in numbers], state)
 
 
-def models(folder: Path) -> dict[int, SoftmaxRegression]:
-    """The models of the members that were trained up to where their stack is, by number."""
+def models(folder: Path, wanted: Collection[int]) -> dict[int, SoftmaxRegression]:
+    """The models of trained members by number; raises UserError where their files are gone.
+
+    Copied, as each mapped file would stay open, and a process may have 256 or 1,024 of them.
+    """
     found: dict[int, SoftmaxRegression] = {}
     for path in folder.glob("*.safetensors"):
         arrays, _ = tensor_files.read(path)
-        if "numbers" in arrays:
-            each = (torch.from_numpy(arrays[name]) for name in STATE[:2])
-            found |= zip(arrays["numbers"].tolist(), map(SoftmaxRegression, *each), strict=True)
+        for place, number in enumerate(arrays.get("numbers", np.empty(0)).tolist()):
+            if number in wanted:
+                found[number] = SoftmaxRegression(*(torch.from_numpy(arrays[name][place].copy()) for name in STATE[:2]))
+    if len(found) < len(wanted):
+        raise UserError(f"{folder}: was removed while it was needed, perhaps by another search: start again")
     return found
 
 
 def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
-
-
-def _sha256(arrays: dict[str, np.ndarray]) -> str:
-    return hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()

@@ -40,8 +40,15 @@ def finished(repo: Repo) -> list[Experiment]:
         found
         for commit in repo.experiments.show()[1:]
         for each in (commit, *(commit.experiments or []))
-        if (found := _read(each, each is commit, repo))
+        if (found := _read(each, each is commit, repo)) and (each is commit or not _is_search(each, commit))
     ]
+
+
+def _is_search(experiment: Any, commit: Any) -> bool:
+    """Whether it changes what a search tries, and nothing of the pipeline's own."""
+    before, after = (state.data and state.data.params for state in (commit, experiment.revs[0]))
+    changed = {file for file in after or {} if after[file] != (before or {}).get(file)}
+    return changed == {"search/search.yaml"}
 
 
 def _read(each: Any, is_commit: bool, repo: Repo) -> Experiment | None:

@@ -74,7 +74,7 @@ def write(path: Path, state: TrainingState, records: Sequence[EpochRecord]) -> N
     arrays = {name: tensor.cpu().numpy() for name, tensor in state.tensors().items()}
     arrays["generator"] = state.generator.get_state().numpy()
     arrays["records"] = np.array([[*vars(record).values()] for record in records], np.float64)
-    tensor_files.write(path, arrays, {"of": path.stem, "sha256": _sha256(arrays)})
+    tensor_files.write(path, arrays, {"of": path.stem, "sha256": digest(arrays)})
 
 
 def restore(path: Path, state: TrainingState) -> list[EpochRecord]:
@@ -86,7 +86,7 @@ def restore(path: Path, state: TrainingState) -> list[EpochRecord]:
         arrays, description = tensor_files.read(path)
     except UserError:
         return []
-    if description != {"of": path.stem, "sha256": _sha256(arrays)}:
+    if description != {"of": path.stem, "sha256": digest(arrays)}:
         return []
     for name, tensor in state.tensors().items():
         tensor.copy_(torch.from_numpy(arrays[name]))
@@ -95,5 +95,6 @@ def restore(path: Path, state: TrainingState) -> list[EpochRecord]:
     return [EpochRecord(int(epoch), *figures) for epoch, *figures in arrays["records"].tolist()]
 
 
-def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of what the arrays hold, by which a damaged file is known."""
     return hashlib.sha256(b"".join(arrays[name].tobytes() for name in sorted(arrays))).hexdigest()
