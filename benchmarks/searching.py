@@ -84,9 +84,9 @@ def main() -> None:
         groups = [
             [
                 Case("64 settings of MNIST, two processes", partial(search, clone)),
-                Case("the same in one process", partial(search, clone, workers=1)),
-                Case("Optuna, two processes, which train as `scratch`", partial(optuna, "scratch")),
-                Case("Optuna, two processes, which train as `builtin`", partial(optuna, "builtin")),
+                Case("the same in one process", partial(search, clone, workers=1), turns=1),
+                Case("Optuna, two processes, which train as `scratch`", partial(optuna, "scratch"), turns=2),
+                Case("Optuna, two processes, which train as `builtin`", partial(optuna, "builtin"), turns=1),
                 Case("scikit-learn's `GridSearchCV`, two processes; 8 of 64", scikit_learn, turns=1),
                 Case("DVC's queue, `--jobs 2`; 8 of 64", partial(search_by_queue, clone), turns=1),
             ],
@@ -108,7 +108,8 @@ def compared(group: Sequence[Case]) -> Iterator[list[str]]:
     """The medians, and how many times as long as the first each of them takes."""
     medians = [statistics.median(case.seconds) for case in group]
     for case, seconds in zip(group, medians, strict=True):
-        yield [case.name, f"{seconds:#.3g}".rstrip("."), f"{seconds / medians[0]:.2g}", case.accuracy]
+        three_digits = float(f"{seconds:.3g}")
+        yield [case.name, f"{three_digits:,g}", f"{seconds / medians[0]:.2g}", case.accuracy]
 
 
 def prepared(folder: Path) -> Clone:

@@ -108,7 +108,7 @@ def test_mlflow_has_a_run_for_each_setting_below_that_of_the_search(searched: tu
         curve = client.get_metric_history(run.info.run_id, "valid_cost")
         assert [entry.step for entry in curve] == list(range(int(found[name]["epochs_done"])))
         assert not curve or str(curve[-1].value) == found[name]["valid_cost"]
-    assert (parent.info.status, parent.data.params["settings"]) == ("FINISHED", "3")
+    assert (parent.info.status, parent.data.params["trainings"]) == ("FINISHED", "3")
     artifacts = {file.path for folder in ("", "figures") for file in client.list_artifacts(parent.info.run_id, folder)}
     assert {"best.yaml", "results.csv", "search.yaml", "figures/cost_over_lr.png"} <= artifacts
 

@@ -122,7 +122,8 @@ def test_the_command_sets_all_that_determines_the_model() -> None:
 
 def test_the_best_is_told_as_yaml_with_the_figures_of_its_first_seed() -> None:
     text = report.best(report.rank(MEMBERS)[0], "the table\n\nthe command\n")
-    assert text.startswith("# the table\n#\n# the command\n#\n# The best with its first seed:\ninit_std: 0.5\n")
+    assert text.startswith("# the table\n#\n# the command\ninit_std: 0.5\n")
+    assert "\nseed: 1  # the first one, of which the figures below are\n" in text
     best = yaml.safe_load(text)
     assert list(best) == list(report.COLUMNS)
     expected = {"lr": 0.2, "seed": 1, "valid_cost": 0.3, "valid_accuracy": 0.7, "epochs_done": 2, "sha256": "sha-2"}

@@ -112,9 +112,10 @@ The best becomes the pipeline's by the following command, and its model has the 
 
 def best(ranked: Ranked, summary: str) -> str:
     """Lines of YAML: the summary as a comment, then the setting and its figures, both with its first seed."""
-    comment = [f"# {line}".rstrip() for line in [*summary.splitlines(), "", "The best with its first seed:"]]
-    values = zip(COLUMNS, next(rows([ranked.first])), strict=True)
-    return "\n".join([*comment, *(f"{name}: {value}" for name, value in values), ""])
+    comment = [f"# {line}".rstrip() for line in summary.splitlines()]
+    values = dict(zip(COLUMNS, next(rows([ranked.first])), strict=True))
+    values["seed"] = f"{values['seed']}  # the first one, of which the figures below are"
+    return "\n".join([*comment, *(f"{name}: {value}" for name, value in values.items()), ""])
 
 
 def command(setting: Setting) -> str:
