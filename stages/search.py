@@ -17,12 +17,13 @@ from softmax_regression.model import exact
 from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.results.figures import save
+from softmax_regression.results.tables import varying
 from softmax_regression.search import report, stack_files
 from softmax_regression.search.bar import show
 from softmax_regression.search.member import Member
 from softmax_regression.search.plots import draw
 from softmax_regression.search.scheduler import search
-from softmax_regression.search.space import FILE, SearchSpace, varying
+from softmax_regression.search.space import FILE, SearchSpace
 from softmax_regression.search.turns import Material
 from softmax_regression.tracking.event import CHILDREN_A_FILE, SECONDS_BETWEEN_UPDATES, Child, Event
 from softmax_regression.tracking.journal import recording
@@ -64,7 +65,8 @@ def main() -> None:
 
 def record(turns: Iterator[list[Member]], members: Sequence[Member], event: Event) -> None:
     """Take all turns, and have the members recorded that have ended, many at a time as each time has its cost."""
-    names, waiting, recorded = varying(member.setting for member in members) or ["lr"], {*range(len(members))}, 0.0
+    names = varying(vars(member.setting) for member in members) or ["lr"]
+    waiting, recorded = {*range(len(members))}, 0.0
     for _ in turns:
         ended = [member for member in members if member.end and member.number in waiting]
         late = time.monotonic() - recorded > SECONDS_BETWEEN_UPDATES

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from tqdm import tqdm
 
+from softmax_regression.results.tables import varying
 from softmax_regression.search.member import Member
-from softmax_regression.search.space import varying
 
 
 def show(turns: Iterator[list[Member]], members: Sequence[Member]) -> Iterator[list[Member]]:
     """Pass the turns on, which change the members; in a log, print about twenty lines, the last one included."""
     on_terminal = sys.stderr.isatty()
     total = sum(member.setting.epochs for member in members)
-    names = varying(member.setting for member in members)
+    names = varying(vars(member.setting) for member in members)
     every, told = math.ceil(total / 20), 0
     with tqdm(
         total=total, bar_format="{percentage:3.0f}% {bar:9} {remaining}{postfix}", disable=not on_terminal
@@ -22,12 +22,11 @@ def show(turns: Iterator[list[Member]], members: Sequence[Member]) -> Iterator[l
         for turn in turns:
             # Those that have left have no more to do.
             done = sum(member.setting.epochs if member.end else len(member.records) for member in members)
-            line = _best(members, names)
             if on_terminal:
-                bar.set_postfix_str(line, refresh=False)
+                bar.set_postfix_str(_best(members, names), refresh=False)
                 bar.update(done - bar.n)
             elif done - told >= every or done == total:
-                print(f"{done * 100 // total} %: {line}", flush=True)
+                print(f"{done * 100 // total} %: {_best(members, names)}", flush=True)
                 told = done
             yield turn
 

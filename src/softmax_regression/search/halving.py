@@ -1,8 +1,9 @@
 """Successive halving: who goes on after a rung (Jamieson, Talwalkar, Non-stochastic Best Arm Identification, 2016)."""
 
+import math
 from collections.abc import Sequence
 
-from softmax_regression.search.member import Member, by_setting, mean_cost
+from softmax_regression.search.member import Member, by_setting
 
 
 def better_half(present: Sequence[Member], rung: int) -> list[Member]:
@@ -14,5 +15,5 @@ def better_half(present: Sequence[Member], rung: int) -> list[Member]:
     """
     alike = by_setting(present)
     arrived = [members for members in alike if all(len(member.records) >= rung for member in members)]
-    arrived.sort(key=lambda members: mean_cost(members, rung)[0])
+    arrived.sort(key=lambda members: math.fsum(each.records[rung - 1].valid_cost for each in members) / len(members))
     return [member for members in arrived[: (len(alike) + 1) // 2] for member in members]

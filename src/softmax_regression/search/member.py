@@ -1,12 +1,9 @@
 """One setting of a search, and what has come of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
-from softmax_regression.results.statistics import mean_and_error
 from softmax_regression.search.space import Setting
 from softmax_regression.training.loop import EpochRecord
 
@@ -32,8 +29,3 @@ def by_setting(members: Iterable[Member]) -> list[list[Member]]:
     for member in members:
         found.setdefault(member.setting.apart_from_seed, []).append(member)
     return [*found.values()]
-
-
-def mean_cost(members: Sequence[Member], epochs: int) -> tuple[float, float]:
-    """The mean of their validation costs after so many epochs, and its standard error, not a number for one."""
-    return mean_and_error(np.array([member.records[epochs - 1].valid_cost for member in members]))

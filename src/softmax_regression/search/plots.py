@@ -4,7 +4,6 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator
 
 from softmax_regression.results.figures import BLACK, RED
-from softmax_regression.results.statistics import mean_and_error
-from softmax_regression.search.member import Member, by_setting
-from softmax_regression.search.space import Setting, varying
+from softmax_regression.results.tables import varying
+from softmax_regression.search.member import Member
+from softmax_regression.search.results import Result, results_of
 
 BLUE = "#0072b2"
 """The colour-blind tell it from RED."""
@@ -43,30 +42,13 @@ WORDS = {
 """What those parameters are called whose names are no words."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came of a setting, its seeds together."""
-
-    setting: Setting
-    """Apart from the seed."""
-    costs: np.ndarray
-    """Of each seed, in nats, on the held-out images after its last epoch; empty where one seed has diverged."""
-    is_stopped: bool
-    """At a rung; the costs are those there."""
-
-    @property
-    def cost(self) -> float:
-        """The mean over the seeds, infinite where one has diverged."""
-        return mean_and_error(self.costs)[0] if len(self.costs) else math.inf
-
-
 def draw(members: Iterable[Member]) -> dict[str, Figure]:
     """The pictures of a finished search that make sense, by name: cost_over_lr, parallel_coordinates, seeds."""
     results = results_of(members)
-    trained = [result for result in results if len(result.costs) and not result.is_stopped]
+    trained = [result for result in results if result.is_trained]
     if not trained:
         return {}
-    names = varying(result.setting for result in results)
+    names = varying(vars(result.setting) for result in results)
     repeated = [result for result in trained if len(result.costs) > 1]
     figures = {}
     if "lr" in names or not (names or repeated):  # of one training a dot, as DVC expects a picture
@@ -78,23 +60,13 @@ def draw(members: Iterable[Member]) -> dict[str, Figure]:
     return figures
 
 
-def results_of(members: Iterable[Member]) -> list[Result]:
-    """A result for each setting: the best first, then those that were stopped, at last those that have diverged."""
-    results = []
-    for alike in by_setting(members):
-        ends = {member.end for member in alike}
-        costs = [] if "diverged" in ends else [member.records[-1].valid_cost for member in alike]
-        results.append(Result(alike[0].setting.apart_from_seed, np.array(costs), "stopped" in ends))
-    return sorted(results, key=lambda result: (math.isinf(result.cost), result.is_stopped, result.cost))
-
-
 def cost_over_lr(results: Sequence[Result]) -> Figure:
     """Validation cost over the learning rate, a colour for each momentum; of results sorted as by `results_of`.
 
     Where momentum does not vary, another parameter has the colours. Lines join the best at each learning rate, unless
     learning rates were drawn: neighbours then differ in everything.
     """
-    others = [name for name in varying(result.setting for result in results) if name != "lr"]
+    others = [name for name in varying(vars(result.setting) for result in results) if name != "lr"]
     name = "momentum" if "momentum" in others or not others else others[0]
     is_joined = not others or 2 * len({result.setting.lr for result in results}) <= len(results)
     places, _ = scale(_values(results, name))
@@ -226,7 +198,7 @@ def _join_best(axes: Axes, group: Iterable[Result], colour: Any, marker: str) ->
     best: dict[float, tuple[float, float]] = {}
     for result in group:
         if not result.is_stopped:
-            best.setdefault(result.setting.lr, mean_and_error(result.costs))
+            best.setdefault(result.setting.lr, (result.cost, result.error))
     rates = sorted(best)
     means, errors = [best[lr][0] for lr in rates], [best[lr][1] for lr in rates]
     axes.errorbar(rates, means, errors, color=colour, marker=marker, capsize=3)
@@ -267,7 +239,7 @@ def parallel_coordinates(results: Sequence[Result]) -> Figure:
     Lines through the same value are fanned out, the best at the bottom: else they would hide each other. In red below
     each axis stands the best.
     """
-    names = varying(result.setting for result in results)
+    names = varying(vars(result.setting) for result in results)
     figure = Figure(figsize=(1.6 * len(names) + 2.4, 5), layout="constrained")
     axes = figure.subplots()
     columns = []
@@ -325,7 +297,7 @@ def _draw_axis(axes: Axes, x: int, ticks: Mapping[float, str], labels_end: str, 
 
 def _draw_lines(axes: Axes, results: Sequence[Result], lines: Sequence[Sequence[tuple[float, float]]]) -> None:
     """The line of each result, a point on each axis; the best on top."""
-    trained = sum(len(result.costs) > 0 and not result.is_stopped for result in results)
+    trained = sum(result.is_trained for result in results)
     few = min(BEST_LINES, trained, math.ceil(len(results) / 4))  # where most stand out, none does
     grey = to_rgba(BLACK, max(0.15, min(0.6, 60 / len(results))))  # a thousand lines would be a black wall
     styles: dict[str, dict[str, Any]] = {
@@ -351,13 +323,13 @@ def seeds(repeated: Sequence[Result]) -> Figure:
     """
     highest = highest_shown(repeated)
     best = [result for result in repeated if result.cost <= highest][:BEST_ROWS]
-    titles, rows = _table(best, varying(result.setting for result in repeated) or ["lr"])
+    titles, rows = _table(best, varying(vars(result.setting) for result in repeated) or ["lr"])
     figure = Figure(figsize=(5 + 0.07 * len(rows[0]), 1.4 + 0.24 * len(best)), layout="constrained")
     axes = figure.subplots()
     numbers = [row for row, result in enumerate(best) for _ in result.costs]
     costs = np.concatenate([result.costs for result in best])
     axes.plot(costs, numbers, "o", color=BLUE, fillstyle="none", markersize=4, label="a seed")
-    means, errors = zip(*(mean_and_error(result.costs) for result in best), strict=True)
+    means, errors = [result.cost for result in best], [result.error for result in best]
     label = "mean ± standard error"
     axes.errorbar(means, range(len(best)), xerr=errors, fmt="|", color=BLACK, capsize=3, label=label)
     letters: dict[str, Any] = {"family": "monospace", "fontsize": 8}

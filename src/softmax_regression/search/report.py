@@ -2,35 +2,20 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.results.statistics import half_width, mean_and_error, paired_difference
-from softmax_regression.results.tables import aligned
-from softmax_regression.search.member import Member, by_setting, mean_cost
-from softmax_regression.search.space import FILE, NAMES, Setting, varying
+from softmax_regression.results.tables import aligned, varying
+from softmax_regression.search.member import Member
+from softmax_regression.search.results import Result, results_of
+from softmax_regression.search.space import FILE, NAMES, Setting
 
 COLUMNS = (*NAMES, "valid_cost", "valid_accuracy", "end", "epochs_done", "sha256")
 MOST_RANKED = 20
 """Lines of the ranking."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """The members of a setting that were all trained to the end, one for each of its seeds."""
-
-    members: Sequence[Member]
-    cost: float
-    """Mean of their validation costs in nats."""
-    error: float
-    """Its standard error over the seeds; not a number for one."""
-
-    @property
-    def first(self) -> Member:
-        """The one that stands for the setting: to take the best seed would be to choose by chance."""
-        return self.members[0]
 
 
 def rows(members: Sequence[Member]) -> Iterator[list[object]]:
@@ -41,38 +26,36 @@ def rows(members: Sequence[Member]) -> Iterator[list[object]]:
         yield [*asdict(member.setting).values(), *figures, member.end, len(member.records), member.model_sha256]
 
 
-def rank(members: Sequence[Member]) -> list[Ranked]:
-    """The settings whose members were all trained to the end, the lowest cost first.
+def rank(members: Sequence[Member]) -> list[Result]:
+    """The settings that were trained to the end, the lowest cost first.
 
     Raises UserError where there are none.
     """
-    found = [
-        Ranked(alike, *mean_cost(alike, alike[0].setting.epochs))
-        for alike in by_setting(members)
-        if all(member.end == "trained" for member in alike)
-    ]
+    found = [result for result in results_of(members) if result.is_trained]
     if not found:
         raise UserError(f"{FILE}: no setting could be trained to the end, as the cost is no longer finite: lower lr")
-    return sorted(found, key=lambda ranked: ranked.cost)
+    return found
 
 
-def table(ranked: Sequence[Ranked], names: Sequence[str], costs: Mapping[int, np.ndarray]) -> str:
+def table(ranked: Sequence[Result], names: Sequence[str], costs: Mapping[int, np.ndarray]) -> str:
     """The first of the ranking as lines, with how far they lie above the best, and the parameters `names`.
 
     `costs` has the cost of each held-out image, [N], by the member's number. What the 95 % interval of the difference
     does not tell from the best is marked by ≈.
     """
     lines: list[Sequence[str]] = [("valid_cost", "above the best (95 %)", *names, "valid_accuracy")]
-    best = np.array([costs[member.number] for member in ranked[0].members])
+    best = _of_seeds(ranked[0], costs)
     for each in ranked[:MOST_RANKED]:
         error = "" if math.isnan(each.error) else f" ± {each.error:.5f}"
-        above = (
-            "best" if each is ranked[0] else _above(np.array([costs[member.number] for member in each.members]), best)
-        )
+        above = "best" if each is ranked[0] else _above(_of_seeds(each, costs), best)
         accuracy = math.fsum(member.records[-1].valid_accuracy for member in each.members) / len(each.members)
-        settings = (str(getattr(each.first.setting, name)) for name in names)
+        settings = (str(getattr(each.setting, name)) for name in names)
         lines.append((f"{each.cost:.5f}{error}", above, *settings, f"{accuracy:.4f}"))
     return aligned(lines)
+
+
+def _of_seeds(result: Result, costs: Mapping[int, np.ndarray]) -> np.ndarray:
+    return np.array([costs[member.number] for member in result.members])
 
 
 def _above(costs: np.ndarray, best: np.ndarray) -> str:
@@ -89,10 +72,10 @@ def _above(costs: np.ndarray, best: np.ndarray) -> str:
     return f"{difference:.5f} ± {half:.5f}{'' if difference > half else ' ≈'}"
 
 
-def summary(members: Sequence[Member], ranked: Sequence[Ranked], costs: Mapping[int, np.ndarray]) -> str:
+def summary(members: Sequence[Member], ranked: Sequence[Result], costs: Mapping[int, np.ndarray]) -> str:
     """What `make search` ends with: how many there were, the table, and how the best becomes the pipeline's."""
     ends = [member.end for member in members]
-    names = [name for name in varying(member.setting for member in members) if name != "seed"]
+    names = [name for name in varying(vars(member.setting) for member in members) if name != "seed"]
     seeds = len(ranked[0].members)
     means = f", the mean over {seeds} seeds ± its standard error" if seeds > 1 else "; another seed would change it"
     more = f"\nand {len(ranked) - MOST_RANKED} more: search/results.csv" if len(ranked) > MOST_RANKED else ""
@@ -110,7 +93,7 @@ The best becomes the pipeline's by the following command, and its model has the 
 """
 
 
-def best(ranked: Ranked, summary: str) -> str:
+def best(ranked: Result, summary: str) -> str:
     """Lines of YAML: the summary as a comment, then the setting and its figures, both with its first seed."""
     comment = [f"# {line}".rstrip() for line in summary.splitlines()]
     values = dict(zip(COLUMNS, next(rows([ranked.first])), strict=True))

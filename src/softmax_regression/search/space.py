@@ -3,8 +3,8 @@
 import itertools
 import math
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from decimal import Context, Decimal
 from pathlib import Path
@@ -52,12 +52,6 @@ class Setting:
 
 
 NAMES = tuple(field.name for field in fields_of(Setting))
-
-
-def varying(settings: Iterable[Setting]) -> list[str]:
-    """The names of the parameters that are not the same in all settings."""
-    values = zip(*map(astuple, settings), strict=True)
-    return [name for name, column in zip(NAMES, values, strict=True) if len(set(column)) > 1]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from softmax_regression.training.loop import EpochRecord
 from softmax_regression.training.state import TrainingState
 
 ROOM = Path(__file__).parent
-TOLD = ("bar", "plots", "report")
+TOLD = ("bar", "plots", "report", "results")
 """Modules that tell of results and change none: an edit of theirs spoils no search that was interrupted."""
 STATE = ("weight", "bias", "velocity.weight", "velocity.bias")
 """The arrays of a TrainingState, by its names."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mlflow.entities import Run
 
+from softmax_regression.results import tables
+
 FIGURES = ("final_valid_cost", "final_valid_accuracy", "test_accuracy")
 FIGURES_OF_CHILDREN = ("valid_cost", "valid_accuracy")
 CURVES = ("valid_cost", "train_cost", "valid_accuracy")
@@ -43,7 +45,7 @@ def of_pipeline(found: Sequence[Run]) -> str:
 
     In the table figures, lr, and the parameters that are not all the same. Metrics of classes are named as precision/0.
     """
-    varying = dict.fromkeys(["lr", *_varying(run.data.params for run in found)])
+    varying = dict.fromkeys(["lr", *tables.varying(run.data.params for run in found)])
     columns = [*_columns("metrics", FIGURES), *_columns("params", varying)]
     return _encoded(columns, FIGURES, {"orderByKey": "attributes.start_time"}, (CHARTS, *OF_CLASSES))
 
@@ -56,7 +58,7 @@ def of_children(parent_id: str, parameters: Iterable[Mapping[str, object]], tags
     columns = [
         *_columns("metrics", FIGURES_OF_CHILDREN),
         *_columns("tags", tags),
-        *_columns("params", _varying(parameters)),
+        *_columns("params", tables.varying(parameters)),
     ]
     order = {"orderByKey": "metrics.`valid_cost`", "orderByAsc": True}
     only = {"searchFilter": f"tags.`mlflow.parentRunId` = '{parent_id}'"}
@@ -65,15 +67,6 @@ def of_children(parent_id: str, parameters: Iterable[Mapping[str, object]], tags
 
 def _columns(kind: str, names: Iterable[str]) -> list[str]:
     return [f"{kind}.`{name}`" for name in names]
-
-
-def _varying(parameters: Iterable[Mapping[str, object]]) -> list[str]:
-    """The names of the parameters that are not the same everywhere."""
-    values: dict[str, set[str]] = {}
-    for each in parameters:
-        for name, value in each.items():
-            values.setdefault(name, set()).add(str(value))
-    return [name for name, different in values.items() if len(different) > 1]
 
 
 def _encoded(columns: list[str], figures: Sequence[str], rows: Mapping[str, object], sections: Sequence[str]) -> str:
