@@ -108,7 +108,7 @@ ui: setup
 track: setup
 	@$(BIN)/softmax track
 
-# The project beside what people would use instead, side by side: benchmarks/results.md, and the tables in docs/. Half an
+# The project beside what people would use instead, side by side: benchmarks/results.md, and the tables in docs/. An
 # hour and 15 GB; it needs wrk.
 bench: setup
 	$(BIN)/python benchmarks/measure.py
@@ -116,6 +116,7 @@ bench: setup
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/own_pictures.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/searching.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/scattering.py
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \

@@ -25,11 +25,14 @@ TRACKED_AS = {"train": "final_train", "valid": "final_valid", "test": "test"}
 def main() -> None:
     parameters = Parameters.read(Path("params.yaml"))
     with recording("evaluate", MODEL) as event:
-        train, valid = ImageSet.load(TRAIN).hold_out(parameters.validation)
-        sets = {"train": train, "valid": valid, "test": ImageSet.load(TEST)}
+        whole, test = (
+            ImageSet.load(path).with_features(parameters.features_of(path), files.md5(path)) for path in (TRAIN, TEST)
+        )
+        train, valid = whole.hold_out(parameters.validation)
+        sets = {"train": train, "valid": valid, "test": test}
         weight, bias = weights.read(MODEL, train.model_shape)
         predictions = {
-            name: evaluation.Predictions(*exact.predict(weight, bias, images.pixels, images.labels))
+            name: evaluation.Predictions(*exact.predict(weight, bias, images.rows, images.labels))
             for name, images in sets.items()
         }
         evaluations = {name: evaluation.evaluate(predictions[name], images.labels) for name, images in sets.items()}

@@ -39,12 +39,15 @@ def main() -> None:
     members = [Member(number, setting) for number, setting in enumerate(settings)]
     set_threads()
     with recording("search", experiment=EXPERIMENT) as event:
-        images = ImageSet.load(DATA)
+        images, features = ImageSet.load(DATA), parameters.features_of(DATA)
         digest = event.add_input(DATA, images.dataset, images.source, "training")
-        event.parameters |= {"trainings": len(members), "rungs": list(space.rungs), "validation": parameters.validation}
+        images = images.with_features(features, digest)
+        event.parameters |= {"trainings": len(members), "rungs": list(space.rungs)}
+        event.parameters |= {"features": parameters.features, "validation": parameters.validation}
         event.keep(FILE)
-        folder = stack_files.folder_of(project.root(), settings, space.rungs, digest, parameters.validation)
-        material = Material(DATA, parameters.validation, Origin.of(images, digest))
+        given = digest + (files.md5(features) if features else "")
+        folder = stack_files.folder_of(project.root(), settings, space.rungs, given, parameters.validation)
+        material = Material(DATA, features, parameters.validation, Origin.of(images, digest))
         record(show(search(members, space.rungs, material, folder, parameters.workers), members), members, event)
 
         files.write_csv(RESULTS, report.COLUMNS, report.rows(members))
@@ -53,7 +56,7 @@ def main() -> None:
         wanted = [member.number for each in ranked[: report.MOST_RANKED] for member in each.members]
         _, validation = images.hold_out(parameters.validation)
         costs = costs_of_images(stack_files.models(folder, wanted), validation)
-        files.write_text(BEST, report.best(ranked[0], report.summary(members, ranked, costs)))
+        files.write_text(BEST, report.best(ranked[0], report.summary(members, ranked, costs, parameters.features)))
         for path in (RESULTS, BEST):
             event.keep(path)
         shutil.rmtree(FIGURES, ignore_errors=True)  # another search's, where DVC has not removed them
@@ -90,7 +93,7 @@ def costs_of_images(models: Mapping[int, SoftmaxRegression], validation: ImageSe
     """The cost of each held-out image, float64 [N], by the model as it is saved."""
     return {
         number: exact.predict(
-            model.weight.float().numpy(), model.bias.float().numpy(), validation.pixels, validation.labels
+            model.weight.float().numpy(), model.bias.float().numpy(), validation.rows, validation.labels
         )[2]
         for number, model in models.items()
     }

@@ -37,14 +37,16 @@ def main() -> None:
         workers.join(device, parameters.workers) as share,
         recording("train", parameters=parameters.model_dump()) if share.is_first else unrecorded("train") as event,
     ):
-        training, validation = ImageSet.load(DATA).hold_out(parameters.validation)
-        digest = event.add_input(DATA, training.dataset, training.source, "training")
+        images, features = ImageSet.load(DATA), parameters.features_of(DATA)
+        digest = event.add_input(DATA, images.dataset, images.source, "training")
+        training, validation = images.with_features(features, digest).hold_out(parameters.validation)
         event.tags |= {"torch": torch.__version__, "device": device.type, "threads": str(torch.get_num_threads())}
 
         generator = torch.Generator().manual_seed(parameters.seed)
         model = SoftmaxRegression.random(training.model_shape, parameters.init_std, generator)
         settings = parameters.model_dump(include=set(TrainingParameters.model_fields))
-        saved = checkpoint.path_of(project.root(), {**settings, "device": device.type, "data": digest})
+        given = [digest, files.md5(features) if features else None]
+        saved = checkpoint.path_of(project.root(), {**settings, "device": device.type, "data": given})
         state = TrainingState.start(model.to(recipe.dtype).to(device), generator)
         records = []
         epochs = checkpoint.train_resumably(saved, state, training, validation, recipe, share)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from softmax_regression.base import files
+from softmax_regression.base.errors import UserError
 from softmax_regression.base.running import run
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
@@ -27,14 +28,17 @@ def main() -> None:
         titles = np.array(figures.prediction_titles(names[predicted], names[test.labels]))
         mistakes = most_confident_mistakes(right, probability, parameters.figure_mistakes)
         costs = files.read_numbers(Path("metrics/costs.csv"), ("epoch", "train_cost", "valid_cost", "valid_accuracy"))
-        weight, bias, origin = weights.read_whole(MODEL, test.model_shape)
+        weight, bias, origin = weights.read_whole(MODEL)
+        if (origin.image_size, origin.classes) != (test.image_size, test.classes):
+            raise UserError(f"{MODEL}: a model of other images: run dvc repro train")
+        draw_weights = figures.weight_images if origin.standardisation is None else figures.feature_weights
         shows = test.preparation.shows
 
         drawn = {
             "samples": figures.image_grid(train.images[:25], names[train.labels[:25]], shows=shows),
             "predictions": figures.image_grid(test.images[:10], titles[:10], right[:10], shows),
             "misclassified": figures.image_grid(test.images[mistakes], titles[mistakes], right[mistakes], shows),
-            "weights": figures.weight_images(weight, test.image_size, test.classes),
+            "weights": draw_weights(weight, test.image_size, test.classes),
             "confusion": figures.confusion_matrix(confusion_counts(test.labels, predicted, len(names)), test.classes),
             "reliability": figures.reliability(probability, right),
             "costs": figures.cost_curves(costs),

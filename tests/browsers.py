@@ -56,14 +56,15 @@ def draw(page: Page, lines: Sequence[Sequence[Point]]) -> None:
 
 
 def probabilities_on(page: Page, images: np.ndarray) -> list[list[float]]:
-    """What the page to draw on computes for uint8 images [N, height, width]."""
+    """What the page to draw on computes for uint8 images [N, height, width], or int8 features [N, features]."""
     found: list[list[float]] = page.evaluate(
-        """([count, values]) => {
-            const pixels = Float64Array.from(atob(values), letter => letter.charCodeAt(0));
+        """([count, values, signed]) => {
+            const bytes = Uint8Array.from(atob(values), letter => letter.charCodeAt(0));
+            const pixels = Float64Array.from(signed ? new Int8Array(bytes.buffer) : bytes);
             const size = pixels.length / count;
             return Array.from({ length: count }, (_, i) => probabilities(pixels.subarray(i * size, (i + 1) * size)));
         }""",
-        [len(images), base64.b64encode(images.tobytes()).decode()],
+        [len(images), base64.b64encode(images.tobytes()).decode(), images.dtype == np.int8],
     )
     return found
 

@@ -111,3 +111,34 @@ def test_a_full_disk_is_told_in_one_line_and_keeps_the_old_file(tmp_path: Path) 
     with pytest.raises(UserError, match=r"x\.safetensors: cannot be written: [^\n]*File too large[^\n]*$"):
         tensor_files.write(path, {"weight": np.ones(10_000, dtype=np.float32)}, {})
     assert path.read_text() == "old"
+
+
+def test_an_array_that_comes_in_chunks_comes_back(tmp_path: Path) -> None:
+    rows, path = np.arange(-30, 30, dtype=np.int8).reshape(5, 3, 4), tmp_path / "x.safetensors"
+    chunks = (rows[start : start + 2] for start in (0, 2, 4))
+    tensor_files.write_in_chunks(path, "features", rows.shape, chunks, {"dataset": "き"})
+    read, description = tensor_files.read(path)
+    assert description == {"dataset": "き"}
+    assert read.keys() == {"features"}
+    assert read["features"].dtype == np.int8
+    np.testing.assert_array_equal(read["features"], rows)
+
+
+def test_nothing_but_a_description_comes_back(tmp_path: Path) -> None:
+    tensor_files.write(tmp_path / "x", {}, {"features": "pixels"})
+    assert tensor_files.read(tmp_path / "x") == ({}, {"features": "pixels"})
+
+
+@pytest.mark.parametrize(("rows", "surplus"), [(1, "-3"), (3, r"\+3")])
+def test_chunks_of_another_number_of_rows_leave_no_file(rows: int, surplus: str, tmp_path: Path) -> None:
+    chunks = [np.zeros((1, 3), np.int8)] * rows
+    with pytest.raises(ValueError, match=rf"^features: the chunks have {surplus} bytes more than \[2, 3\]$"):
+        tensor_files.write_in_chunks(tmp_path / "x", "features", (2, 3), chunks, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_chunks_that_the_disk_has_no_room_for_are_refused_in_one_line(tmp_path: Path) -> None:
+    chunks = [np.zeros((1, 3000), np.int8)] * 3
+    with pytest.raises(UserError, match=r"x: cannot be written: File too large$"):
+        tensor_files.write_in_chunks(tmp_path / "x", "features", (3, 3000), chunks, {})

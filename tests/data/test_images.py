@@ -129,3 +129,58 @@ def test_images_set_aside_are_held_out_instead_of_a_share(small: ImageSet, tmp_p
     assert (loaded.set_aside, len(kept), len(held_out), kept.set_aside, held_out.set_aside) == (5, 18, 5, 0, 0)
     with pytest.raises(UserError, match=r"^small: 23 images set aside, of 23$"):
         replace(small, set_aside=23)
+
+
+FEATURES = np.arange(23 * 5, dtype=np.int8).reshape(23, 5)
+FIVE = {"means": [0] * 5}
+
+
+def with_features(images: ImageSet, folder: Path, features: np.ndarray = FEATURES) -> ImageSet:
+    tensor_files.write(folder / "features", {"features": features}, {"standardisation": FIVE, "data": "md5"})
+    return images.with_features(folder / "features", "md5")
+
+
+def test_a_model_is_given_the_features_where_there_are_some(small: ImageSet, tmp_path: Path) -> None:
+    images = with_features(small, tmp_path)
+    np.testing.assert_array_equal(images.rows, FEATURES)
+    assert (images.model_shape, images.image_size, images.standardisation) == ((3, 5), (3, 2), FIVE)
+    kept, held_out = images.hold_out(0.2)
+    np.testing.assert_array_equal(np.concatenate([kept.rows, held_out.rows]), FEATURES)
+    np.testing.assert_array_equal(images.take(np.array([4, 2])).rows, FEATURES[[4, 2]])
+
+
+def test_without_features_a_model_is_given_the_pixels(small: ImageSet) -> None:
+    assert small.with_features(None) is small
+    assert np.shares_memory(small.rows, small.images)
+
+
+@pytest.mark.parametrize(
+    ("features", "found"),
+    [
+        (FEATURES[1:], r"int8 \[22, 5\]"),
+        (FEATURES.astype(np.uint8), r"uint8 \[23, 5\]"),
+        (FEATURES[:, 0], r"int8 \[23\]"),
+    ],
+)
+def test_features_of_other_images_are_refused(
+    features: np.ndarray, found: str, small: ImageSet, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"features: small: features are {found}, must be int8 \[23, features\]"):
+        with_features(small, tmp_path, features)
+
+
+@pytest.mark.parametrize(
+    ("description", "arrays", "reason"),
+    [
+        ({"features": "pixels"}, {}, "not the features of these images: run dvc repro features"),
+        ({"standardisation": FIVE, "data": "other"}, {"features": FEATURES}, "not the features of these images"),
+        ({"standardisation": None, "data": "md5"}, {"features": FEATURES}, "does not say how its features are made"),
+        ({"standardisation": {"means": [0]}, "data": "md5"}, {"features": FEATURES}, "does not say how its features"),
+    ],
+)
+def test_a_file_that_has_no_features_of_the_images_is_refused(
+    description: dict[str, object], arrays: dict[str, np.ndarray], reason: str, small: ImageSet, tmp_path: Path
+) -> None:
+    tensor_files.write(tmp_path / "features", arrays, description)
+    with pytest.raises(UserError, match=f"features: {reason}"):
+        small.with_features(tmp_path / "features", "md5")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from browsers import SEVEN, SIZES, chromium, draw, needs_browser, probabilities_on
 from drawings import KINDS, redraw
+from features_hash import made_up
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -21,6 +22,7 @@ from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import Preparation
 from softmax_regression.data.weights import Origin
 from softmax_regression.drawing.page import render
+from softmax_regression.features.standardisation import Standardisation
 from softmax_regression.pictures import reading
 from softmax_regression.pictures.preparation import prepare
 from softmax_regression.prediction.classifier import Classifier
@@ -119,6 +121,25 @@ def test_prepared_images_are_those_of_the_pipeline_to_the_pixel(wide: Page) -> N
             assert tuple(found["box"]) == expected.box
             for name in ("inverted", "levelled", "thickened"):
                 assert found[name] == getattr(expected, name)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (9, 13, 3), (8, 8)], ids=str)
+def test_features_are_those_of_the_pipeline_to_the_bit(size: tuple[int, ...], browser: Browser, tmp_path: Path) -> None:
+    images = made_up(size, 5)
+    found = Standardisation.fit(images[::2])
+    expected = found.transform(images)
+    weight = np.random.default_rng(0).normal(0, 0.01, (3, expected.shape[1])).astype(np.float32)
+    bias = np.array([0.1, 0, -0.1], np.float32)
+    origin = Origin("made up", ("a", "b", "c"), size, Preparation(), "0" * 32, standardisation=found.description)
+    (tmp_path / "draw.html").write_text(render(weight, bias, origin, 0.75), encoding="utf-8")
+    classifier = Classifier(weight.astype(float), bias.astype(float), origin, found)
+    with browser.new_page() as page:
+        page.goto((tmp_path / "draw.html").as_uri())
+        given = [base64.b64encode(image.tobytes()).decode() for image in images]
+        read = "values.map(value => featuresOf(Float64Array.from(atob(value), letter => letter.charCodeAt(0))))"
+        assert page.evaluate(f"values => {read}", given) == expected.tolist()
+        answered = page.evaluate(f"values => {read}.map(probabilities)", given)
+    np.testing.assert_allclose(answered, classifier.probabilities(images), atol=1e-12)
 
 
 def test_levels_are_those_of_the_pipeline_in_grey_and_in_colour(wide: Page) -> None:

@@ -66,7 +66,7 @@ def test_a_remote_that_refuses_is_named_and_takes_everything_later(clone: Clone,
     assert_sound(clone)
 
     s3.start()
-    assert clone.run("dvc", "push") == "14 files pushed\n"
+    assert clone.run("dvc", "push") == "15 files pushed\n"
 
 
 @pytest.mark.slow
@@ -74,12 +74,12 @@ def test_a_remote_that_dies_in_the_middle_of_a_push_gets_the_rest_later(clone: C
     s3.remote.use(clone)
     s3.uploads_left = 3
     printed = clone.run("dvc", "push", "--jobs", "1", check=False)
-    assert "ERROR: failed to push data to the cloud - 11 files failed to upload" in printed
+    assert "ERROR: failed to push data to the cloud - 12 files failed to upload" in printed
     assert "Traceback" not in printed
 
     s3.uploads_left = None
     s3.start()
-    assert clone.run("dvc", "push") == "11 files pushed\n"
+    assert clone.run("dvc", "push") == "12 files pushed\n"
     other = Clone(clone.folder.with_name("other"), origin=clone.folder)
     other.environment |= s3.remote.environment
     other.run("dvc", "pull")
@@ -123,17 +123,17 @@ def test_a_corrupted_file_of_the_cache_is_found_and_made_again(clone: Clone) -> 
     assert clone.make("verify") == ""
 
 
-@pytest.mark.parametrize("left", [0.0, 0.3, 0.6, 0.97])
+@pytest.mark.parametrize("left", [0.0, 0.97])
 def test_a_record_of_the_run_cache_that_was_cut_short_is_removed(left: float, clone: Clone) -> None:
     records = sorted((clone.folder / ".dvc/cache/runs").glob("*/*/*"))
-    assert len(records) == 4 and clone.make("verify") == ""
+    assert len(records) == 5 and clone.make("verify") == ""
     for record in records:
         record.write_bytes(record.read_bytes()[: int(left * record.stat().st_size)])
     # Without its records and its lock, DVC has to run every stage again; with a record cut short it ends in KeyError.
     (clone.folder / "dvc.lock").unlink()
     removed = clone.make("verify").splitlines()[:-1]
     assert sorted(removed) == [f"{path.relative_to(clone.folder)}: damaged, removed" for path in records]
-    assert stages_run(clone.run("dvc", "repro")) == ["download", "train", "evaluate", "visualize"]
+    assert stages_run(clone.run("dvc", "repro")) == ["download", "features", "train", "evaluate", "visualize"]
     assert_sound(clone)
 
 

@@ -106,7 +106,7 @@ def test_a_changed_picture_trains_again_and_an_unchanged_or_renamed_one_does_not
     tile.rename(tile.with_name("first.png"))
     assert stages_run(another.run("dvc", "repro", "train")) == ["download"]
     shutil.copy(another.folder / "docs/drawn.png", tile)
-    assert stages_run(another.run("dvc", "repro", "train")) == ["download", "train"]
+    assert stages_run(another.run("dvc", "repro", "train")) == ["download", "features", "train"]
 
 
 def test_what_is_wrong_is_told_and_nothing_is_written(another: Clone) -> None:

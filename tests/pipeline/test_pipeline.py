@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -15,12 +16,14 @@ from clone import IDENTITY, ROOT, Clone, stages_run
 from mlflow import MlflowClient
 from picture_files import encoded
 
+from softmax_regression.base.files import sha256
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
 from softmax_regression.prediction.classifier import Classifier
 
 OUTPUTS = [
     *("data/manifest.csv", "data/train.safetensors", "data/test.safetensors", "models/softmax.safetensors"),
+    *("features/train.safetensors", "features/test.safetensors"),
     *("metrics/costs.csv", "metrics/predictions.csv", "metrics/valid_costs.npy"),
     *(f"metrics/{name}.json" for name in ("train", "valid", "test")),
     *(f"figures/{name}.png" for name in ("samples", "predictions", "misclassified", "weights")),
@@ -33,7 +36,7 @@ def test_repro_runs_each_stage_once_and_then_only_what_a_change_concerns(tmp_pat
     clone = Clone(tmp_path / "clone")
     clone.set_parameters(dataset="digits", epochs=5)
 
-    assert stages_run(clone.run("dvc", "repro")) == ["download", "train", "evaluate", "visualize"]
+    assert stages_run(clone.run("dvc", "repro")) == ["download", "features", "train", "evaluate", "visualize"]
     assert all((clone.folder / name).stat().st_size > 0 for name in OUTPUTS)
     assert json.loads((clone.folder / "metrics/test.json").read_text())["accuracy"] > 0.8
     lock = (clone.folder / "dvc.lock").read_bytes()
@@ -55,7 +58,7 @@ def test_an_edit_reruns_the_stages_whose_result_it_can_change_and_no_other(train
     clone = trained.copy(tmp_path / "clone")
     for file, stages in {
         "results/figures.py": {"visualize"},
-        "data/parameters.py": {"download", "train", "evaluate", "visualize"},
+        "data/parameters.py": {"download", "features", "train", "evaluate", "visualize"},
         "data/weights.py": {"train", "evaluate", "visualize"},
         "training/new.py": {"train"},
         "tracking/recorder.py": set(),
@@ -166,11 +169,17 @@ def test_the_real_mnist_gives_the_committed_result(tmp_path: Path) -> None:
 
     images = {part: ImageSet.load(clone.folder / f"data/{part}.safetensors") for part in ("train", "test")}
     built_in = weights.read(clone.folder / "models/softmax.safetensors")
+    clone.set_parameters(features="scattering")
+    clone.run("dvc", "repro", "evaluate")
+    (model,) = re.findall(r"^\| `mnist`, `features=scattering` \| `(\w+)` \|$", (ROOT / "README.md").read_text(), re.M)
+    assert sha256(clone.folder / "models/softmax.safetensors") == model
+    valid, tested = (json.loads((clone.folder / f"metrics/{name}.json").read_text()) for name in ("valid", "test"))
+    assert valid["accuracy"] >= 0.992 and tested["accuracy"] >= 0.991
     with zipfile.ZipFile(clone.folder / "mnist.zip", "w") as archive:
         for part, each in images.items():
             for number, (image, label) in enumerate(zip(each.images, each.labels, strict=True)):
                 archive.writestr(f"{part}/{each.classes[label]}/{number:05}.png", encoded(image, compress_level=1))
-    clone.set_parameters(dataset="mnist.zip")
+    clone.set_parameters(dataset="mnist.zip", features="pixels")
     clone.run("dvc", "repro", "train")
     as_pictures = weights.read(clone.folder / "models/softmax.safetensors")
     assert [array.tobytes() for array in as_pictures] == [array.tobytes() for array in built_in]

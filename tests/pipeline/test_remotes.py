@@ -52,7 +52,7 @@ def outputs(clone: Clone) -> dict[str, bytes]:
 
 
 def test_a_pulled_clone_has_the_same_outputs_and_nothing_left_to_do(pushed: Clone, elsewhere: Clone) -> None:
-    assert "14 files fetched" in elsewhere.run("dvc", "pull")
+    assert "15 files fetched" in elsewhere.run("dvc", "pull")
     assert outputs(elsewhere) == outputs(pushed)
     assert elsewhere.run("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
     assert stages_run(elsewhere.run("dvc", "repro")) == []
@@ -72,7 +72,7 @@ def test_an_experiment_of_another_clone_is_restored_without_computing_or_a_mirro
     command = ("dvc", "exp", "run", "--pull", *settings)
     printed = elsewhere.run(*command, DATA_MIRROR="missing", HTTPS_PROXY=nothing_listens)
     assert stages_run(printed) == []
-    assert printed.count("is cached - skipping run") == 4
+    assert printed.count("is cached - skipping run") == 5
     assert outputs(elsewhere) == outputs(pushed)
     assert not (elsewhere.folder / "mlflow.db").exists()
 

@@ -6,7 +6,7 @@ import pytest
 from clone import Clone, stages_run
 
 SETTINGS = ("-S", "dataset=digits", "-S", "epochs=2")
-ALL_STAGES = ["download", "train", "evaluate", "visualize"]
+ALL_STAGES = ["download", "features", "train", "evaluate", "visualize"]
 
 
 def lock_of_experiment(clone: Clone, name: str) -> str:

@@ -12,8 +12,8 @@ from clone import ROOT
 
 PACKAGE = ROOT / "src/softmax_regression"
 ROOMS = (
-    "base", "data", "pictures", "sources", "model", "training", "results", "search", "drawing", "prediction",
-    "tracking", "tools",
+    "base", "data", "pictures", "sources", "model", "features", "training", "results", "search", "drawing",
+    "prediction", "tracking", "tools",
 )  # fmt: skip
 """A room imports itself and rooms to its left."""
 STAGES = {
@@ -23,13 +23,21 @@ STAGES = {
 }
 SLOW_LIBRARIES: dict[str, set[str]] = {
     "download": set(),
+    "features": set(),
     "train": {"torch"},
     "evaluate": set(),
     "visualize": {"matplotlib"},
     "search": {"torch", "matplotlib"},
 }
-UNUSED = {"search": {"src/softmax_regression/training/progress.py", "src/softmax_regression/training/workers.py"}}
-"""Files of a room that cannot change a stage's result, though it depends on the room: seven of the nine can."""
+UNUSED = {
+    "features": {"src/softmax_regression/base/project.py"},
+    "search": {
+        "src/softmax_regression/features/standardisation.py",
+        "src/softmax_regression/training/progress.py",
+        "src/softmax_regression/training/workers.py",
+    },
+}
+"""Files of a room that cannot change a stage's result, though it depends on the room: most of the others can."""
 
 LIST_MODULES = """
 import importlib, json, sys
@@ -79,7 +87,7 @@ def test_everything_declared_is_imported(stage: tuple[str, set[Path], set[str]])
 
 
 def test_no_stage_depends_on_more_than_can_be_taken_in_at_a_glance() -> None:
-    assert max(len(stage["deps"]) for stage in STAGES.values()) <= 9
+    assert max(len(stage["deps"]) for stage in STAGES.values()) <= 11
 
 
 def test_no_stage_imports_a_slow_library_it_does_not_use(stage: tuple[str, set[Path], set[str]]) -> None:
@@ -104,7 +112,8 @@ def test_the_rooms_are_those_of_the_map() -> None:
 def test_no_room_imports_upwards(room: str) -> None:
     allowed = set(ROOMS[: ROOMS.index(room) + 1])
     if room == "tracking":
-        allowed = {"base", "results", "tracking"}  # the stages pass it files and figures, and it knows no more of them
+        # The stages pass it files and figures, and it knows no more of them; of features what goes along with a model.
+        allowed = {"base", "features", "results", "tracking"}
     for file in (PACKAGE / room).glob("*.py"):
         assert {names[1] for names in imports(file) if names[0] == "softmax_regression"} <= allowed, file.name
 

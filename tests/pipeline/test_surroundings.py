@@ -81,7 +81,7 @@ def test_an_odd_path_and_a_bare_environment_change_no_byte_nothing_leaves_the_ma
         capture_output=True,
         text=True,
     )
-    assert stages_run(done.stdout) == ["download", "train", "evaluate", "visualize"]
+    assert stages_run(done.stdout) == ["download", "features", "train", "evaluate", "visualize"]
     printed, control = done.stdout.split("--- what is seen when it happens:\n")
     # What DVC would tell its makers, had .dvc/config not forbidden it, shows that an attempt is seen; so a pickle.
     assert printed.endswith("\nattempts: 0\n")
@@ -109,7 +109,7 @@ def test_a_clock_that_jumps_changes_no_byte_and_confuses_no_run(clone: Clone) ->
         os.utime(path, (2**32, 2**32))  # in the year 2106
     lock = (clone.folder / "dvc.lock").read_bytes()
     printed = clone.run("dvc", "repro", "--force", "--no-run-cache", PYTHONPATH="src")
-    assert stages_run(printed) == ["download", "train", "evaluate", "visualize"]
+    assert stages_run(printed) == ["download", "features", "train", "evaluate", "visualize"]
     assert (clone.folder / "dvc.lock").read_bytes() == lock
     tags = assert_recorded(clone.folder).data.tags
     # The clock did jump under the stages.

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from features_hash import made_up
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet, Preparation
 from softmax_regression.data.weights import Origin
+from softmax_regression.features.standardisation import Standardisation
 from softmax_regression.model import exact
 from softmax_regression.pictures.reading import Picture
 from softmax_regression.prediction.classifier import Classifier
@@ -72,3 +74,38 @@ def test_a_model_that_does_not_say_what_it_is_of_is_refused(tmp_path: Path) -> N
     weights.write(path, np.zeros((2, 16), np.float32), np.zeros(2, np.float32))
     with pytest.raises(UserError, match=r"softmax\.safetensors: does not say its classes, code, data"):
         Classifier.load(path)
+
+
+FEATURES = Standardisation.fit(made_up((8, 8), 3))
+OF_FEATURES = Origin("made up", ("a", "b"), (8, 8), Preparation(), "0" * 32, standardisation=FEATURES.description)
+
+
+def test_a_model_of_features_makes_them_of_the_image(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(0, 0.1, (2, 324)).astype(np.float32)
+    weights.write(tmp_path / "softmax", weight, np.zeros(2, np.float32), OF_FEATURES)
+    images = made_up((8, 8), 2)
+    logits = FEATURES.transform(images).astype(float) @ weight.astype(float).T / 255
+    expected = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+    classifier = Classifier.load(tmp_path / "softmax")
+    np.testing.assert_allclose(classifier.probabilities(images)[:, 0], expected, atol=1e-9)
+    np.testing.assert_array_equal(
+        classifier.probabilities(images), classifier.probabilities(images.reshape(len(images), -1))
+    )
+    assert classifier.probabilities(images[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("standardisation", "count", "reason"),
+    [
+        (FEATURES.description, 323, "what it says of itself does not fit its weights"),
+        ({"means": [0] * 324}, 324, "means and deviations must be 324 whole numbers each"),
+        ({}, 324, "what it says of itself does not fit its weights"),
+    ],
+)
+def test_a_model_whose_features_do_not_fit_is_refused(
+    standardisation: dict[str, list[int]], count: int, reason: str, tmp_path: Path
+) -> None:
+    origin = replace(OF_FEATURES, standardisation=standardisation)
+    weights.write(tmp_path / "softmax", np.zeros((2, count), np.float32), np.zeros(2, np.float32), origin)
+    with pytest.raises(UserError, match=rf"softmax: {reason}"):
+        Classifier.load(tmp_path / "softmax")

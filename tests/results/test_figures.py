@@ -14,9 +14,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from softmax_regression.features.scattering import Scattering
 from softmax_regression.results.figures import (
     confusion_matrix,
     cost_curves,
+    feature_weights,
     image_grid,
     most_confused,
     reliability,
@@ -273,3 +275,25 @@ def test_the_users_matplotlib_changes_no_picture(tmp_path: Path) -> None:
         for environment in (dict(os.environ), own)
     ]
     assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+@pytest.mark.parametrize("angle", [0, 4])
+def test_a_stroke_is_drawn_as_it_lies_in_an_image_that_the_wavelet_answers_to(scale: int, angle: int) -> None:
+    image = np.zeros((8, 12), np.uint8)
+    if angle:
+        image[3:5] = 255
+    else:
+        image[:, 5:7] = 255
+    _, first, _ = Scattering.of(8, 12).orders(image[None])
+    assert first[4, scale, :, 0].argmax() == angle
+
+    weight = np.zeros((2, 81, 2, 3))
+    weight[1, 1 + 8 * scale + angle, 1, 2] = 0.5
+    axes = feature_weights(weight.reshape(2, -1), (8, 12), ("a", "b")).axes[1]
+    (lines,) = (drawn for drawn in axes.collections if isinstance(drawn, LineCollection))
+    values = np.asarray(lines.get_array())
+    assert np.count_nonzero(values) == 1 and values.max() == 0.5
+    start, end = np.asarray(lines.get_segments()[values.argmax()])
+    np.testing.assert_allclose((start + end) / 2, (2, 1))
+    np.testing.assert_allclose(np.abs(end - start), (0.92, 0) if angle else (0, 0.92), atol=1e-9)

@@ -34,7 +34,7 @@ def made_up(folder: Path) -> Material:
     )
     path = folder / "data/train.safetensors"
     images_set.save(path)
-    return Material(path, VALIDATION, Origin.of(images_set, md5(path)))
+    return Material(path, None, VALIDATION, Origin.of(images_set, md5(path)))
 
 
 class Alone:

@@ -93,30 +93,30 @@ def test_of_one_image_nothing_stands_after_the_difference() -> None:
 
 def test_the_report_counts_names_what_varies_and_ends_with_the_command_for_the_best() -> None:
     members = [replace(member, setting=replace(member.setting, seed=1)) for member in MEMBERS[:4:2]] + MEMBERS[4:]
-    lines = report.summary(members, report.rank(members[:2]), IMAGES)
+    lines = report.summary(members, report.rank(members[:2]), IMAGES, "pixels")
     first, *_, sha256, command = lines.splitlines()
     assert (
         first
         == "5 trainings: 3 to the end, 1 stopped, 1 diverged. valid_cost is in nats; another seed would change it."
     )
     assert sha256 == "sha-0"
-    assert command == report.command(members[0].setting)
+    assert command == report.command(members[0].setting, "pixels")
     assert " ± " not in lines.split("valid_accuracy")[1].splitlines()[1]
 
 
 def test_no_more_than_the_first_twenty_are_listed() -> None:
     members = [trained(number, 1.0 + number, 0, 0.9, 0.5) for number in range(25)]
-    text = report.summary(members, report.rank(members), dict.fromkeys(range(25), np.array([0.5, 0.5])))
+    text = report.summary(members, report.rank(members), dict.fromkeys(range(25), np.array([0.5, 0.5])), "pixels")
     assert text.count("0.50000") == 20
     assert "\nand 5 more: search/results.csv\n" in text
 
 
 def test_the_command_sets_all_that_determines_the_model() -> None:
-    words = shlex.split(report.command(replace(SETTING, lr=1e-5)))
-    assert words[:3] == ["dvc", "exp", "run"] and words[3::2] == ["-S"] * 9
+    words = shlex.split(report.command(replace(SETTING, lr=1e-5), "scattering"))
+    assert words[:3] == ["dvc", "exp", "run"] and words[3::2] == ["-S"] * 10
     assert words[4::2] == [
-        "implementation=scratch", "init_std=0.5", "lr=1e-05", "lr_schedule=linear", "epochs=4", "batch_size=7",
-        "momentum=0.9", "weight_decay=0.0", "seed=3",
+        "features=scattering", "implementation=scratch", "init_std=0.5", "lr=1e-05", "lr_schedule=linear", "epochs=4",
+        "batch_size=7", "momentum=0.9", "weight_decay=0.0", "seed=3",
     ]  # fmt: skip
 
 

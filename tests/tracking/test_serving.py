@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 import requests
 from clone import Clone
+from features_hash import made_up
 from remotes import free_port
 
 from softmax_regression.data import weights
 from softmax_regression.data.images import ImageSet
+from softmax_regression.features.standardisation import Standardisation
 from softmax_regression.tracking.serving import Classifier
 
 GREY = np.array([[[0, 255, 51], [102, 0, 255]], [[255, 0, 0], [0, 204, 0]]], np.uint8)
@@ -53,6 +55,20 @@ def test_the_same_answer_whatever_the_form(images: Any) -> None:
     answer = MODEL.predict(images)
     assert answer.dtype == np.float32
     np.testing.assert_allclose(answer, probabilities(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", [np.uint8, np.float64])
+def test_a_model_of_features_is_given_images_all_the_same(form: type) -> None:
+    images = made_up((8, 8), 2)
+    weight = np.random.default_rng(0).normal(0, 0.1, (2, 324)).astype(np.float32)
+    found = Standardisation.fit(images)
+    model = Classifier(weight, np.zeros(2, np.float32), (8, 8), found.transform)
+    expected = 1 / (1 + np.exp(found.transform(images).astype(float) @ (weight[1] - weight[0]) / 255))
+    given = images if form == np.uint8 else images / 255
+    for each in (given, given.reshape(len(images), 64)):
+        np.testing.assert_allclose(model.predict(each)[:, 0], expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="of 64 levels"):
+        model.predict(images[:, :7])
 
 
 def test_black_and_white_is_ink_or_none() -> None:

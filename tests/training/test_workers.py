@@ -100,7 +100,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone with the digits downloaded and nothing trained, to be copied."""
     clone = Clone(tmp_path_factory.mktemp("digits") / "clone")
     clone.set_parameters(dataset="digits", epochs=1500, batch_size=256, workers=2)
-    clone.run("dvc", "repro", "download")
+    clone.run("dvc", "repro", "features")
     return clone
 
 

@@ -1,7 +1,8 @@
 """Named arrays and a description in one safetensors file: no pickle, and read without copying."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 from softmax_regression.base.errors import UserError
 from softmax_regression.base.files import replacing
 
-DTYPES = {"U8": np.uint8, "I64": np.int64, "F32": np.float32, "F64": np.float64}
+DTYPES = {"I8": np.int8, "U8": np.uint8, "I64": np.int64, "F32": np.float32, "F64": np.float64}
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, object]) -> None:
@@ -29,6 +30,32 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str
         raise UserError(f"{path}: cannot be written: {error}") from None
 
 
+def write_in_chunks(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: Iterable[np.ndarray],
+    description: Mapping[str, object],
+) -> None:
+    """As `write`, a single array: int8 of `shape`, of which memory holds a few rows at a time.
+
+    Raises UserError where the disk refuses, ValueError where the chunks are not as many bytes as the shape says.
+    """
+    size = math.prod(shape)
+    header = {
+        "__metadata__": {"description": json.dumps(description, sort_keys=True)},
+        name: {"dtype": "I8", "shape": shape, "data_offsets": (0, size)},
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, np.int8).data)
+        if (surplus := file.tell() - 8 - len(text) - size) != 0:
+            raise ValueError(f"{name}: the chunks have {surplus:+d} bytes more than {list(shape)}")
+
+
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read the arrays of a file, memory-mapped (changes stay private), and its description.
 
@@ -38,6 +65,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         # safe_open checks that the header is sound and covers the file; only then is the header relied on.
         with safe_open(path, framework="np") as checked:
             description = json.loads((checked.metadata() or {}).get("description", "{}"))
+        if not isinstance(description, dict):
+            raise ValueError("its description is no mapping")
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(header_bytes))

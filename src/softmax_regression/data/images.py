@@ -11,7 +11,17 @@ from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 
 LARGEST_SIDE = 256
-"""Pixels of an image's longer side, at most; a model's file and the page to draw on hold as many weights a class."""
+"""Pixels of an image's longer side, at most; a model's file and the page to draw on hold as many weights a class, or
+five times as many of features."""
+
+
+def fits(standardisation: object, count: int) -> bool:
+    """Whether it can be what makes so many features: lists of that many numbers (features/standardisation.py)."""
+    return (
+        isinstance(standardisation, dict)
+        and bool(standardisation)
+        and all(isinstance(numbers, list) and len(numbers) == count for numbers in standardisation.values())
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class ImageSet:
     preparation: Preparation = Preparation()
     set_aside: int = 0
     """How many of the last images whoever made the set has meant for validation; 0 leaves it to a share."""
+    features: np.ndarray | None = None
+    """int8 [N, features]: what a model is given instead of the pixels, if anything."""
+    standardisation: Mapping[str, Any] | None = None
+    """Where there are features, what makes those of any image (features/standardisation.py)."""
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -71,6 +85,9 @@ class ImageSet:
             raise UserError(f"{self.dataset}: labels must lie between 0 and {len(self.classes) - 1}")
         if not 0 <= self.set_aside < len(self):
             raise UserError(f"{self.dataset}: {self.set_aside} images set aside, of {len(self)}")
+        rows = self.features
+        if rows is not None and (rows.dtype != np.int8 or rows.ndim != 2 or len(rows) != len(self)):
+            raise UserError(f"{self.dataset}: features are {_layout(rows)}, must be int8 [{len(self)}, features]")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,17 +103,26 @@ class ImageSet:
         return self.images.reshape(len(self), -1)
 
     @property
+    def rows(self) -> np.ndarray:
+        """What a model is given of each image: the features int8 [N, features], else the pixels uint8 [N, pixels]."""
+        return self.pixels if self.features is None else self.features
+
+    @property
     def model_shape(self) -> tuple[int, int]:
-        """The shape of a model for these images: classes, pixels."""
-        return len(self.classes), self.pixels.shape[1]
+        """The shape of a model for these images: classes, pixels or features."""
+        return len(self.classes), self.rows.shape[1]
 
     def part(self, start: int, stop: int) -> Self:
         """The images from `start` up to `stop`, without copying."""
-        return replace(self, images=self.images[start:stop], labels=self.labels[start:stop], set_aside=0)
+        return self._at(slice(start, stop))
 
     def take(self, rows: np.ndarray) -> Self:
         """Copies of the images at the indices `rows`, in that order."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows], set_aside=0)
+        return self._at(rows)
+
+    def _at(self, rows: Any) -> Self:
+        features = None if self.features is None else self.features[rows]
+        return replace(self, images=self.images[rows], labels=self.labels[rows], features=features, set_aside=0)
 
     def hold_out(self, share: float) -> tuple[Self, Self]:
         """Split off the last `share` of the images (at least one, never all), or those set aside: the rest, and those.
@@ -120,6 +146,25 @@ class ImageSet:
         if self.set_aside:
             description["set_aside"] = self.set_aside
         tensor_files.write(Path(path), {"images": self.images, "labels": self.labels}, description)
+
+    def with_features(self, path: Path | None, data: str | None = None) -> Self:
+        """With the features in a file that the stage `features` wrote; as it is where there is no such file.
+
+        Raises UserError where the file is damaged, or of other images than those in the file with the MD5 `data`.
+        """
+        if path is None:
+            return self
+        arrays, description = tensor_files.read(path)
+        features, standardisation = arrays.get("features"), description.get("standardisation")
+        if features is None or data not in (None, description.get("data")):
+            raise UserError(f"{path}: not the features of these images: run dvc repro features")
+        try:
+            given = replace(self, features=features, standardisation=standardisation)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        if not fits(standardisation, given.model_shape[1]):
+            raise UserError(f"{path}: does not say how its features are made: run dvc repro features")
+        return given
 
     @classmethod
     def load(cls, path: Path | str, wanted: str | None = None) -> Self:

@@ -69,6 +69,7 @@ class TrainingParameters(ParameterFile):
     colour: Literal["auto", "grey", "rgb"]
     allow_duplicates: bool
     validation: Annotated[float, Field(gt=0, lt=1)]
+    features: Literal["pixels", "scattering"]
     implementation: Literal["scratch", "builtin"]
     init_std: Annotated[float, Field(ge=0, le=1_000_000)]
     lr: Annotated[float, Field(gt=0, le=1_000_000)]
@@ -87,6 +88,10 @@ class Parameters(TrainingParameters):
 
     figure_dpi: Annotated[int, Field(ge=20, le=600)]
     figure_mistakes: Annotated[int, Field(ge=1, le=100)]
+
+    def features_of(self, data: Path) -> Path | None:
+        """The file with the features of the images in a file of `data/`; None where the model is given the pixels."""
+        return None if self.features == "pixels" else Path("features") / data.name
 
     @property
     def height_and_width(self) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ import numpy as np
 from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet, Preparation
+from softmax_regression.data.images import fits as fits_features
 
 VERSION = "0.2.0"
 """The package's, and in each model: another one stands for a training that computes otherwise."""
@@ -28,19 +29,28 @@ class Origin:
     data: str
     """The MD5 of the file with the training images, by which dvc.lock knows it."""
     code: str = f"softmax-regression {VERSION}"
+    standardisation: Mapping[str, Any] | None = None
+    """What makes the features that the model is given, where it is not given the pixels; no key of the file then."""
 
     @classmethod
     def of(cls, images: ImageSet, data: str) -> Self:
         """Of a model for images like these; `data` is the MD5 of their file."""
-        return cls(images.dataset, images.classes, images.image_size, images.preparation, data)
+        known = (images.dataset, images.classes, images.image_size, images.preparation, data)
+        return cls(*known, standardisation=images.standardisation)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """For a file."""
+        described = vars(self) | {"preparation": asdict(self.preparation)}  # asdict copies each of the numbers
+        return {name: value for name, value in described.items() if value is not None}
 
     @classmethod
     def parse(cls, description: Mapping[str, Any], shape: tuple[int, ...]) -> Self:
         """From a file's description, of a weight of `shape`; raises UserError where it is none, or of another."""
-        wanted = {field.name for field in fields(cls)}
+        wanted = {field.name for field in fields(cls)} - {"standardisation"}
         if missing := sorted(wanted - set(description)):
             raise UserError(f"does not say its {', '.join(missing)}: it is from before 0.2.0, train it again")
-        values = {name: description[name] for name in wanted}
+        values, features = {name: description[name] for name in wanted}, description.get("standardisation")
         classes, size = values["classes"], values["image_size"]
         texts = [values["dataset"], values["data"], values["code"], *(classes if isinstance(classes, list) else [None])]
         fits = (
@@ -48,12 +58,14 @@ class Origin:
             and isinstance(size, list)
             and all(type(length) is int and length > 0 for length in size)
             and (len(size) == 2 or (len(size) == 3 and size[2] == 3))
-            and shape == (len(set(classes)), math.prod(size))
+            and shape[0] == len(set(classes))
+            and (shape[1] == math.prod(size) if features is None else fits_features(features, shape[1]))
         )
         if not fits:
             raise UserError("what it says of itself does not fit its weights: train it again")
         how = Preparation.of(values["preparation"])
-        known = cls(**values | {"classes": tuple(classes), "image_size": tuple(size), "preparation": how})
+        values |= {"classes": tuple(classes), "image_size": tuple(size), "preparation": how}
+        known = cls(**values, standardisation=features)
         height, width, *colours = size
         if how.box > min(height, width):
             raise UserError(f"preparation: a box of {how.box} pixels in an image of {height}×{width}")
@@ -63,12 +75,12 @@ class Origin:
 
 
 def write(path: Path, weight: np.ndarray, bias: np.ndarray, origin: Origin | None = None) -> None:
-    """Write float32 weight [classes, pixels] and bias [classes]; equal models give equal bytes."""
-    tensor_files.write(path, {"weight": weight, "bias": bias}, asdict(origin) if origin else {})
+    """Write float32 weight [classes, pixels or features] and bias [classes]; equal models give equal bytes."""
+    tensor_files.write(path, {"weight": weight, "bias": bias}, origin.description if origin else {})
 
 
 def read(path: Path, shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight float32 [classes, pixels] and bias float32 [classes].
+    """Weight float32 [classes, pixels or features] and bias float32 [classes].
 
     Raises UserError where the file is not a model, or not one of `shape` (classes, pixels).
     """

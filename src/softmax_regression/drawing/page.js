@@ -1,12 +1,15 @@
 // The page: from what is drawn to probabilities, and to what each pixel says. MODEL is put in before this.
 "use strict";
 
-const [HEIGHT, WIDTH, COLOURS = 1] = MODEL.image_size, COUNT = HEIGHT * WIDTH * COLOURS;
+const [HEIGHT, WIDTH, COLOURS = 1] = MODEL.image_size;
 const IS_PICTURE = MODEL.preparation.shows === "picture";
 const [WEIGHT, BIAS] = ["weight", "bias"].map((name) => {
   const bytes = Uint8Array.from(atob(MODEL[name]), (letter) => letter.charCodeAt(0));
   return Float64Array.from(new Float32Array(bytes.buffer));
 });
+/** Numbers of an image that the model is given: its pixels, or its features at so many places. */
+const COUNT = WEIGHT.length / MODEL.classes.length, IN_FEATURES = Boolean(MODEL.standardisation);
+const [ROWS, COLUMNS] = IN_FEATURES ? [Math.ceil(HEIGHT / 4), Math.ceil(WIDTH / 4)] : [HEIGHT, WIDTH];
 const SIDE = 560, PEN = 44, LARGEST = 4096, VIEW = 150;
 const byId = (id) => document.getElementById(id);
 const NOTHING = byId("result").textContent;
@@ -22,11 +25,11 @@ const WEIGHT_ON_GRID = (() => {
   return WEIGHT.map((value) => value + nearest - nearest);
 })();
 
-/** The probability of each class, for the levels 0 to 255 of an image. */
-function probabilities(pixels) {
+/** The probability of each class, for what the model is given of an image. */
+function probabilities(given) {
   const logits = MODEL.classes.map((_, index) => {
     let total = 0;
-    for (let i = 0; i < pixels.length; i++) total += WEIGHT_ON_GRID[index * pixels.length + i] * pixels[i];
+    for (let i = 0; i < COUNT; i++) total += WEIGHT_ON_GRID[index * COUNT + i] * given[i];
     return total * (1 / 255) + BIAS[index];
   });
   const highest = Math.max(...logits), powers = logits.map((logit) => Math.exp(logit - highest));
@@ -59,7 +62,10 @@ function update() {
   const pixels = source.getContext("2d").getImageData(0, 0, source.width, source.height);
   const levels = COLOURS === 1 ? [greyLevels(pixels)] : [0, 1, 2].map((colour) => colourLevels(pixels, colour));
   seen = prepare(levels, MODEL.image_size, MODEL.preparation);
-  if (seen) seen.probabilities = probabilities(seen.image.values);
+  if (seen) {
+    seen.given = IN_FEATURES ? featuresOf(seen.image.values) : seen.image.values;
+    seen.probabilities = probabilities(seen.given);
+  }
   show();
 }
 
@@ -75,9 +81,9 @@ function show() {
     bar.setAttribute("aria-pressed", String(chosen === index));
     bar.setAttribute("aria-label", `${MODEL.classes[index]}: ${percent || "no answer yet"}`);
   });
-  paint(byId("seen"), colourOf);
+  paint(byId("seen"), HEIGHT, WIDTH, colourOf);
   const said = contributions(about), strongest = Math.max(1e-9, most(said.map(Math.abs)));
-  paint(byId("said"), (i) => {
+  paint(byId("said"), ROWS, COLUMNS, (i) => {
     const share = said[i] / strongest, pale = Math.round(255 * (1 - Math.abs(share)));
     return share > 0 ? [178 + (77 * pale) / 255, pale, pale] : [pale, 80 + (175 * pale) / 255, 160 + (95 * pale) / 255];
   });
@@ -97,11 +103,12 @@ function colourOf(pixel) {
   return IS_PICTURE ? levels : levels.map((level) => 255 - level);
 }
 
-/** What each pixel adds to the logit of a class: weight × pixel, its colours together. */
+/** What each pixel adds to the logit of a class: weight × pixel, its colours together; or each place's features. */
 function contributions(index) {
-  const said = Array(HEIGHT * WIDTH).fill(0);
-  seen?.image.values.forEach((level, i) => {
-    said[Math.floor(i / COLOURS)] += (WEIGHT_ON_GRID[index * COUNT + i] * level) / 255;
+  const said = Array(ROWS * COLUMNS).fill(0);
+  seen?.given.forEach((level, i) => {
+    const place = IN_FEATURES ? i % said.length : Math.floor(i / COLOURS);
+    said[place] += (WEIGHT_ON_GRID[index * COUNT + i] * level) / 255;
   });
   return said;
 }
@@ -121,12 +128,12 @@ function whatWasDone() {
   return done.join("; ");
 }
 
-function paint(target, colour) {
-  target.width = WIDTH;
-  target.height = HEIGHT;
-  if (WIDTH > VIEW) target.style.imageRendering = "auto"; // shown smaller than it is
-  const context = target.getContext("2d"), image = context.createImageData(WIDTH, HEIGHT);
-  for (let i = 0; i < HEIGHT * WIDTH; i++) image.data.set([...colour(i), 255], 4 * i);
+function paint(target, height, width, colour) {
+  target.width = width;
+  target.height = height;
+  if (width > VIEW) target.style.imageRendering = "auto"; // shown smaller than it is
+  const context = target.getContext("2d"), image = context.createImageData(width, height);
+  for (let i = 0; i < height * width; i++) image.data.set([...colour(i), 255], 4 * i);
   context.putImageData(image, 0, 0);
 }
 

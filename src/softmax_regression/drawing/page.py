@@ -1,7 +1,6 @@
 """The drawing page as one file, with a model inside: no server, no network, no library."""
 
 import base64
-import dataclasses
 import html
 import json
 import re
@@ -10,6 +9,8 @@ from importlib.resources import files
 import numpy as np
 
 from softmax_regression.data.weights import Origin
+from softmax_regression.features import filters
+from softmax_regression.features.standardisation import STEPS
 
 PARTS = files(__package__)
 MOST_WEIGHT_BYTES = 16 * 2**20
@@ -46,9 +47,17 @@ def render(weight: np.ndarray, bias: np.ndarray, origin: Origin, unsure: float) 
         return TOO_LARGE.format(*(f"{count / 2**20:,.0f} MiB" for count in (weight.size * 4, MOST_WEIGHT_BYTES)))
     arrays = {"weight": weight, "bias": bias}
     encoded = {name: base64.b64encode(array.astype("<f4").tobytes()).decode() for name, array in arrays.items()}
-    model = json.dumps({**dataclasses.asdict(origin), **encoded, "unsure": unsure})
+    scripts, known = ["preparation.js", "page.js"], {**origin.description, **encoded, "unsure": unsure}
+    if origin.standardisation is not None:
+        scripts.insert(1, "scattering.js")
+        known["filters"] = {
+            "wavelets": [filters.wavelets(scale).astype(int).tolist() for scale in range(filters.SCALES)],
+            "gaussian": [filters.gaussian(spacing).astype(int).tolist() for spacing in (1, 2)],
+            "steps": STEPS,
+        }
     # A class may be called "</script>".
-    parts = [f"const MODEL = {model.replace('<', chr(92) + 'u003c')};", _read("preparation.js"), _read("page.js")]
+    model = json.dumps(known).replace("<", "\\u003c")
+    parts = [f"const MODEL = {model};", *map(_read, scripts)]
     words = PICTURES if origin.preparation.shows == "picture" else DRAWN
     put_in = {name: html.escape(getattr(origin, name)) for name in ("dataset", "code", "data")}
     put_in |= {**words, "script": "\n".join(parts)}

@@ -110,7 +110,8 @@ def _numpy_multiplies_faster() -> bool:
 def logits(weight: Array, bias: Array, pixels: Array) -> Array:
     """Logits = pixels @ weightᵀ / 255 + bias: float64 [(models,) N, classes].
 
-    Pixels are whole numbers 0…255, float64 [N, pixels]; weight [(models,) classes, pixels], bias [(models,) classes].
+    Pixels are whole numbers 0…255, or features −128…127, float64 [N, pixels]; weight is [(models,) classes, pixels],
+    bias [(models,) classes].
     """
     return logits_on_grid(weights_on_grid(weight), bias, pixels)
 
@@ -165,7 +166,7 @@ def _exponentials(logits: Array) -> tuple[Array, Array, Array]:
 def predict(
     weight: np.ndarray, bias: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a model of any floats says of uint8 rows [N, pixels], whose classes are labels int64 [N].
+    """What a model of any floats says of uint8 rows [N, pixels] or int8 features, whose classes are labels int64 [N].
 
     The most probable class int64 [N], its probability float64 [N], and the cost in nats float64 [N].
     """

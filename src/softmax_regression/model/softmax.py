@@ -59,15 +59,15 @@ class SoftmaxRegression:
         return exact.logits(self.weight.double(), self.bias.double(), pixels)
 
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Logarithm of each class's probability, float64 [(models,) N, classes], for uint8 rows [N, pixels].
+        """Logarithm of each probability, float64 [(models,) N, classes], for uint8 rows [N, pixels] or int8 features.
 
         Raises UserError for anything else, as for what torchvision's ToTensor makes: floats from 0 to 1.
         """
         pixels = self.weight.shape[-1]
-        if images.dtype != torch.uint8 or images.ndim != 2 or images.shape[1] != pixels:
+        if images.dtype not in (torch.uint8, torch.int8) or images.ndim != 2 or images.shape[1] != pixels:
             shape = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
             raise UserError(
-                f"images are {shape}, must be uint8 [N, {pixels}], 0 the background and 255 the full stroke"
+                f"images are {shape}, must be uint8 [N, {pixels}], 0 the background and 255 ink, or int8 features"
             )
         parts = images.split(exact.CHUNK_IMAGES)
         return torch.cat([exact.log_softmax(self.logits(part.double()))[0] for part in parts], dim=-2)

@@ -7,7 +7,9 @@ from typing import Self
 
 import numpy as np
 
+from softmax_regression.base.errors import UserError
 from softmax_regression.data import weights
+from softmax_regression.features.standardisation import Standardisation
 from softmax_regression.model import exact
 from softmax_regression.pictures.preparation import Prepared, prepare
 from softmax_regression.pictures.reading import Picture
@@ -65,12 +67,20 @@ class Classifier:
     """float64 [classes, pixels]."""
     bias: np.ndarray
     origin: weights.Origin
+    standardisation: Standardisation | None = None
+    """Where the model is given features instead of pixels."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a model; raises UserError where the file is none, or does not say what it is of."""
         weight, bias, origin = weights.read_whole(path)
-        return cls(weight.astype(np.float64), bias.astype(np.float64), origin)
+        standardisation = None
+        if origin.standardisation is not None:
+            try:
+                standardisation = Standardisation.of(origin.standardisation, origin.image_size)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from None
+        return cls(weight.astype(np.float64), bias.astype(np.float64), origin, standardisation)
 
     @functools.cached_property
     def _on_grid(self) -> np.ndarray:
@@ -78,7 +88,9 @@ class Classifier:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Of each class, float64 [N, classes], for uint8 images [N, height, width(, 3)] or their rows."""
-        rows = images.reshape(len(images), -1).astype(np.float64)
+        if self.standardisation:
+            images = self.standardisation.transform(images.reshape(len(images), *self.origin.image_size))
+        rows = images.reshape(len(images), self.weight.shape[1]).astype(np.float64)
         return exact.softmax(exact.logits_on_grid(self._on_grid, self.bias, rows))
 
     @property

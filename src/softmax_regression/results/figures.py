@@ -10,10 +10,13 @@ os.environ.pop("MPLBACKEND", None)
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from softmax_regression.base.files import replacing
+from softmax_regression.features.filters import ANGLES, SCALES
+from softmax_regression.features.scattering import COEFFICIENTS, STRIDE
 from softmax_regression.results.evaluation import CALIBRATION_BINS, calibration_error, confidence_bins
 from softmax_regression.results.statistics import wilson_interval
 
@@ -139,6 +142,42 @@ def weight_images(weight: np.ndarray, size: tuple[int, ...], classes: Sequence[s
     longer = max(1, rows / 2)  # than usual, though no wider
     slim, ends = 20 * longer, 0.05 / longer
     figure.colorbar(drawn, ax=all_axes, label=scale, shrink=0.85, extend="both", aspect=slim, extendfrac=ends)
+    return figure
+
+
+def feature_weights(weight: np.ndarray, size: tuple[int, ...], classes: Sequence[str]) -> Figure:
+    """Which strokes speak for each class (red) and against it (blue), by its weights of the scattering's first order.
+
+    At each place there is a star of eight strokes, of which each has the weights of the wavelets that it makes answer,
+    of both scales and all colours together. Weights are [classes, features] of images of `size` (height, width(, 3)).
+    """
+    height, width = (-(-side // STRIDE) for side in size[:2])
+    drawn_classes = classes[:MOST_WEIGHTS]
+    columns = min(COLUMNS, len(drawn_classes))
+    rows = -(-len(drawn_classes) // columns)
+    figure = Figure(figsize=(1.9 * columns + 1, 2.15 * rows), layout="constrained")
+    by_order = weight.reshape(len(weight), -1, COEFFICIENTS, height, width)[:, :, 1 : 1 + SCALES * ANGLES]
+    strokes = by_order.reshape(len(weight), -1, ANGLES, height, width).sum(1)
+    limit = float(np.quantile(np.abs(strokes), 0.995)) or 1.0
+    angles, y, x = np.meshgrid(np.arange(ANGLES) * np.pi / ANGLES, np.arange(height), np.arange(width), indexing="ij")
+    # Across the wave, in a picture whose rows are counted downwards.
+    ends = 0.46 * np.stack([-np.sin(angles), np.cos(angles)], axis=-1)
+    middles = np.stack([x, y], axis=-1)
+    lines = np.stack([middles - ends, middles + ends], axis=-2).reshape(-1, 2, 2)
+    all_axes = _axes(figure, rows, columns, len(drawn_classes))
+    for axes, found, name in zip(all_axes, strokes, drawn_classes, strict=False):
+        order = np.argsort(np.abs(found), axis=None)  # the strongest on top
+        drawn = LineCollection(list(lines[order]), array=found.ravel()[order], cmap="RdBu_r", linewidths=1.6)
+        drawn.set_clim(-limit, limit)
+        axes.add_collection(drawn)
+        axes.set(xlim=(-0.6, width - 0.4), ylim=(height - 0.4, -0.6), aspect="equal")
+        title = _shortened(name, LONGEST_NAME)
+        axes.set_title(title, fontsize=min(11, 11 * WIDEST_TITLE / max(1, len(title))), parse_math=False)
+        _frame(axes, GREY, 0.8)
+    label = "weight of a stroke" + f" (the first {MOST_WEIGHTS} of {len(classes)} classes)" * (
+        len(classes) > MOST_WEIGHTS
+    )
+    figure.colorbar(drawn, ax=all_axes, label=label, shrink=0.85, extend="both", aspect=20 * max(1, rows / 2))
     return figure
 
 

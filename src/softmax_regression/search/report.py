@@ -72,7 +72,7 @@ def _above(costs: np.ndarray, best: np.ndarray) -> str:
     return f"{difference:.5f} ± {half:.5f}{'' if difference > half else ' ≈'}"
 
 
-def summary(members: Sequence[Member], ranked: Sequence[Result], costs: Mapping[int, np.ndarray]) -> str:
+def summary(members: Sequence[Member], ranked: Sequence[Result], costs: Mapping[int, np.ndarray], features: str) -> str:
     """What `make search` ends with: how many there were, the table, and how the best becomes the pipeline's."""
     ends = [member.end for member in members]
     names = [name for name in varying(vars(member.setting) for member in members) if name != "seed"]
@@ -89,7 +89,7 @@ def summary(members: Sequence[Member], ranked: Sequence[Result], costs: Mapping[
 
 The best becomes the pipeline's by the following command, and its model has the SHA-256
 {first.model_sha256}
-{command(first.setting)}
+{command(first.setting, features)}
 """
 
 
@@ -101,7 +101,7 @@ def best(ranked: Result, summary: str) -> str:
     return "\n".join([*comment, *(f"{name}: {value}" for name, value in values.items()), ""])
 
 
-def command(setting: Setting) -> str:
-    """The command whose model is that of the setting, whatever params.yaml says; on the same data."""
-    values = {"implementation": "scratch", **asdict(setting)}
+def command(setting: Setting, features: str) -> str:
+    """The command whose model is that of the setting on such features, whatever params.yaml says; on the same data."""
+    values = {"features": features, "implementation": "scratch", **asdict(setting)}
     return f"dvc exp run {' '.join(f'-S {name}={value}' for name, value in values.items())}"

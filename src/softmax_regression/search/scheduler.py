@@ -86,7 +86,7 @@ def search(
 
 def _groups(members: Sequence[Member], rungs: Sequence[int], material: Material, folder: Path) -> list[_Group]:
     """In the order of their first members; likewise the seeds within a group, of which each has stacks of its own."""
-    most = most_members(ImageSet.load(material.data).model_shape)
+    most = most_members(ImageSet.load(material.data).with_features(material.features).model_shape)
     found: dict[tuple[int, int], dict[int, list[int]]] = {}
     for member in members:
         setting = member.setting

@@ -98,7 +98,7 @@ def _epoch(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Go on by an epoch: whether all is finite, training cost, validation cost and accuracy, [members] each."""
     descent, setting = _Descent(stack), stack.settings[0]
-    images, labels = torch.from_numpy(training.pixels), torch.from_numpy(training.labels)
+    images, labels = torch.from_numpy(training.rows), torch.from_numpy(training.labels)
     steps = math.ceil(len(labels) / setting.batch_size)
     cost_sum = np.zeros(len(stack.numbers))
     epoch = batches(images, labels, setting.batch_size, stack.state.generator)
@@ -176,7 +176,7 @@ class _Descent:
         costs, right = np.zeros_like(self.costs), np.zeros(len(self.weight))
         for start in range(0, len(images), exact.CHUNK_IMAGES):
             part = images.part(start, start + exact.CHUNK_IMAGES)
-            log_p, _ = self.log_softmax(*_not_blank(torch.from_numpy(part.pixels).double()))
+            log_p, _ = self.log_softmax(*_not_blank(torch.from_numpy(part.rows).double()))
             costs += _sum_costs(log_p, part.labels, len(images))
             right += (log_p.argmax(-1) == part.labels).sum(-1)
         return costs.sum(-1) / len(images), right / len(images)
@@ -189,7 +189,7 @@ def _not_blank(pixels: Tensor) -> tuple[np.ndarray, Tensor]:
     time.
     """
     everywhere = pixels.numpy()
-    places = np.flatnonzero(everywhere.max(0))
+    places = np.flatnonzero(everywhere.any(0))
     return places, torch.from_numpy(everywhere.take(places, 1))
 
 

@@ -45,10 +45,12 @@ def finished(repo: Repo) -> list[Experiment]:
 
 
 def _is_search(experiment: Any, commit: Any) -> bool:
-    """Whether it changes what a search tries, and nothing of the pipeline's own."""
-    before, after = (state.data and state.data.params for state in (commit, experiment.revs[0]))
-    changed = {file for file in after or {} if after[file] != (before or {}).get(file)}
-    return changed == {"search/search.yaml"}
+    """Whether it changes what a search tries, and trained nothing of the pipeline's own: the costs are the commit's."""
+    before, after = (state.data for state in (commit, experiment.revs[0]))
+    if not before or not after or before.params.get("search/search.yaml") == after.params.get("search/search.yaml"):
+        return False
+    costs, others = (each.outs.get(COSTS) for each in (before, after))
+    return (costs and costs.hash) == (others and others.hash)
 
 
 def _read(each: Any, is_commit: bool, repo: Repo) -> Experiment | None:

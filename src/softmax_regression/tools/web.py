@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -208,7 +208,7 @@ def create(source: Source, kept: Path) -> FastAPI:
     @app.get("/health", responses={200: {"model": HealthModel}})
     async def health(_: Request) -> JSONResponse:
         """That the server answers, and by which model."""
-        origin = asdict(served.classifier.origin)
+        origin = replace(served.classifier.origin, standardisation=None).description
         return JSONResponse({"status": "ok", "source": source.name, "version": served.version, "model": origin})
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

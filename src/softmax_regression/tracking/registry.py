@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import one_line
 from softmax_regression.results.statistics import paired_difference
 from softmax_regression.tracking import serving
@@ -26,6 +27,10 @@ MODEL_NAME = "softmax-regression"
 MODEL_TAG = "model.sha256"
 SERVING_MODULE = "softmax_serving"
 """The name under which serving.py goes along with the model, which so loads where the project is not installed."""
+PACKAGE = Path(serving.__file__).parents[1]
+FEATURES_CODE = ("__init__.py", "base/*.py", "model/__init__.py", "model/exact.py", "features/*.py")
+"""What goes along as well where the model is given features, as a package with the first name of serving.py's."""
+FEATURES_PACKAGE = serving.STANDARDISATION.partition(".")[0]
 DESCRIPTION = (
     "Softmax regression: a probability for each class. It takes images [N, height, width], in colour [N, height, "
     "width, 3], or their rows, as arrays, nested lists, or a DataFrame of rows: whole numbers from 0 to 255, or floats "
@@ -91,8 +96,11 @@ def _logged_model(client: MlflowClient, run: Run, event: Event, model: EventMode
     )
     client.log_batch(run.info.run_id, [Metric(*metric, model_id=logged.model_id) for metric in event.metrics])
     with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / f"{SERVING_MODULE}.py"
-        shutil.copy(serving.__file__, code)
+        code = [str(shutil.copy(serving.__file__, Path(folder) / f"{SERVING_MODULE}.py"))]
+        requirements, file = ["numpy", "safetensors"], event.folder / "model" / model.file
+        if "standardisation" in tensor_files.read(file)[1]:
+            code.append(str(_copy_features_code(Path(folder) / FEATURES_PACKAGE)))
+            requirements.append("threadpoolctl")
         Model.log(
             None,
             mlflow.pyfunc,
@@ -101,12 +109,23 @@ def _logged_model(client: MlflowClient, run: Run, event: Event, model: EventMode
             input_example=np.load(event.folder / "model" / "example.npy"),
             # A loader module instead of a Python object: nothing is pickled.
             loader_module=SERVING_MODULE,
-            data_path=str(event.folder / "model" / model.file),
-            code_paths=[str(code)],
+            data_path=str(file),
+            code_paths=code,
             # Given, since MLflow would take many seconds to find them out.
-            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "safetensors")],
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in requirements],
         )
     return client.get_logged_model(logged.model_id)
+
+
+def _copy_features_code(folder: Path) -> Path:
+    for pattern in FEATURES_CODE:
+        for path in PACKAGE.glob(pattern):
+            copied = folder / path.relative_to(PACKAGE)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_text(
+                path.read_text(encoding="utf-8").replace(PACKAGE.name, FEATURES_PACKAGE), encoding="utf-8"
+            )
+    return folder
 
 
 def _version(client: MlflowClient, logged: LoggedModel, run: Run, event: Event, model: EventModel) -> ModelVersion:

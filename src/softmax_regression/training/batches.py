@@ -25,7 +25,8 @@ class Batch(NamedTuple):
     """What a step works on."""
 
     chunks: Iterator[tuple[Tensor, Tensor]]
-    """This worker's part, once: pixels 0…255 as floats [n, pixels], valid until the next one, and labels int64 [n]."""
+    """This worker's part, once: pixels 0…255 or features −128…127 as floats [n, pixels], valid until the next one, and
+    labels int64 [n]."""
     size: int
     """Of the whole batch."""
 
@@ -38,7 +39,7 @@ def batches(
     share: Share = ALONE,
     dtype: torch.dtype = torch.float64,
 ) -> Iterator[Batch]:
-    """One epoch, for images uint8 [N, pixels] and labels int64 [N]; the pixels come as `dtype`.
+    """One epoch, for images uint8 [N, pixels] or features int8, and labels int64 [N]; the pixels come as `dtype`.
 
     The batches are the same for every worker; the chunks are of its share, of which alone it reads the images. A batch
     that holds all images is not shuffled. The rows are gathered as bytes and made floats after: a float copy of all

@@ -73,7 +73,7 @@ def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Sha
     must be given the same; all end with the same model.
     """
     device = state.model.weight.device
-    images, labels = (torch.from_numpy(array).to(device) for array in (training.pixels, training.labels))
+    images, labels = (torch.from_numpy(array).to(device) for array in (training.rows, training.labels))
     step = STEPS[recipe.implementation](state, recipe.momentum, recipe.weight_decay, share)
     steps_an_epoch = math.ceil(len(labels) / recipe.batch_size)
     while state.epochs_done < recipe.epochs:
@@ -99,6 +99,6 @@ def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float
     """Mean cost in nats and share of right predictions."""
     device = model.weight.device
     labels = torch.from_numpy(images.labels).to(device)
-    log_probabilities = model.log_probabilities(torch.from_numpy(images.pixels).to(device))
+    log_probabilities = model.log_probabilities(torch.from_numpy(images.rows).to(device))
     right = (log_probabilities.argmax(-1) == labels).sum()
     return cross_entropy(log_probabilities, labels).item(), right.item() / len(labels)
