@@ -16,8 +16,8 @@ help:
 	@echo 'make tutorial     the article, checked: a minute'
 	@echo 'make push         share results, and what restores experiments on another machine'
 	@echo 'make track        record in MLflow what an outage has left'
-	@echo 'make test         quick tests: nine to thirteen minutes; make test-all, all of them: 23; make lint: style and types'
-	@echo 'make bench        measure the speed: 30 minutes; make trials, interrupt it 120 times: 40'
+	@echo 'make test         quick tests: nine to thirteen minutes; make test-all, all of them: 26; make lint: style and types'
+	@echo 'make bench        measure the speed: an hour; make trials, interrupt it 120 times: 40'
 	@echo 'Beside these: softmax --help, and the commands of dvc, in .venv/bin.'
 
 setup: .venv/installed

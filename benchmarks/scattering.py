@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from clone import Clone
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tables import fill
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from torch.nn import functional
 
 from softmax_regression.data.images import ImageSet
 from softmax_regression.features import filters
-from softmax_regression.features.scattering import Scattering
+from softmax_regression.features.scattering import STRIDE, Scattering
 from softmax_regression.results.figures import save
 from softmax_regression.results.statistics import wilson_interval, with_interval
 
@@ -131,7 +132,7 @@ def draw_filters() -> None:
 def draw_coefficients(image: np.ndarray) -> None:
     """An image; its coefficients of order 0 and 1, a row a scale; and of order 2, where they are many."""
     zeroth, first, second = (order[..., 0] for order in Scattering.of(*image.shape).orders(image[None]))
-    height, width = (-(-side // 4) for side in image.shape)
+    height, width = (-(-side // STRIDE) for side in image.shape)
     figure = Figure(figsize=(9, 9.6), layout="constrained")
     above, below = cast("list[Any]", figure.subfigures(2, 1, height_ratios=(1, 3.4)))
     grid = above.subplots(filters.SCALES, filters.ANGLES + 1)
@@ -148,11 +149,11 @@ def draw_coefficients(image: np.ndarray) -> None:
     save(figure, DOCS / "scattering-coefficients.png")
 
 
-def show(axes: object, values: np.ndarray, title: str, cmap: str = "gray_r", vmax: float | None = None) -> None:
+def show(axes: Axes, values: np.ndarray, title: str, cmap: str = "gray_r", vmax: float | None = None) -> None:
     """Draw small numbers as pixels."""
-    axes.imshow(values, cmap=cmap, vmin=0, vmax=vmax)  # type: ignore[attr-defined]
-    axes.set(xticks=[], yticks=[])  # type: ignore[attr-defined]
-    axes.set_title(title, fontsize=8, loc="left")  # type: ignore[attr-defined]
+    axes.imshow(values, cmap=cmap, vmin=0, vmax=vmax)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=8, loc="left")
 
 
 if __name__ == "__main__":
