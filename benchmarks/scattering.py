@@ -37,8 +37,7 @@ def main() -> None:
     """Measure, draw, and write the table into the page."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Clone(Path(folder) / "clone")
-        shutil.copytree(ROOT / "data", clone.folder / "data")
-        clone.run("dvc", "commit", "--force", "download")
+        clone.take_data()
         rows = [through_pipeline(clone, "pixels")]
         rows.append(through_pipeline(clone, "scattering", "features=scattering", "figure_mistakes=100"))
         wanted = json.loads((clone.folder / "metrics/valid.json").read_text())["accuracy"]

@@ -4,7 +4,6 @@ Beside that, what an epoch costs in a stack, and a thousand settings of the digi
 `tests` on the path, whose clone.py makes a clone for it.
 """
 
-import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -33,6 +32,7 @@ from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.search import stack
 from softmax_regression.search.space import SearchSpace, Setting
 from softmax_regression.training import loop
+from softmax_regression.training.recipe import Recipe
 from softmax_regression.training.state import TrainingState
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def main() -> None:
             [
                 Case("64 settings of MNIST, two processes", partial(search, clone)),
                 Case("the same in one process", partial(search, clone, workers=1), turns=1),
-                Case("Optuna, two processes, which train as `scratch`", partial(optuna, "scratch"), turns=2),
+                Case("Optuna, two processes, which train as `scratch`", partial(optuna, "scratch")),
                 Case("Optuna, two processes, which train as `builtin`", partial(optuna, "builtin"), turns=1),
                 Case("scikit-learn's `GridSearchCV`, two processes; 8 of 64", scikit_learn, turns=1),
                 Case("DVC's queue, `--jobs 2`; 8 of 64", partial(search_by_queue, clone), turns=1),
@@ -115,8 +115,7 @@ def compared(group: Sequence[Case]) -> Iterator[list[str]]:
 def prepared(folder: Path) -> Clone:
     """A clone with the data, where MLflow's database is there from an earlier search."""
     clone = Clone(folder / "clone")
-    shutil.copytree(ROOT / "data", clone.folder / "data")
-    clone.run("dvc", "commit", "--force", "download")
+    clone.take_data()
     clone.run("dvc", "repro", "features")
     search(clone, SPACE | {"epochs": 1})
     return clone
@@ -182,10 +181,11 @@ def search_by_scikit_learn(
 
 def epochs(training: ImageSet, validation: ImageSet) -> list[Case]:
     """What an epoch takes a training alone, each of many in a stack, and each of them were there only the products."""
+    recipe = Recipe(lr=0.1, lr_schedule="constant", epochs=99, batch_size=BATCH, momentum=0.9)
     setting = Setting(0.01, 0.1, "constant", 99, BATCH, 0.9, 0.0, 0)
     generator = torch.Generator().manual_seed(0)
-    model = SoftmaxRegression.random(training.model_shape, setting.init_std, generator).to(torch.float64)
-    alone = loop.train(TrainingState.start(model, generator), training, validation, setting.recipe)
+    model = SoftmaxRegression.random(training.model_shape, setting.init_std, generator)
+    alone = loop.train(TrainingState.start(model, generator), training, validation, recipe)
 
     def in_a_stack(count: int) -> Callable[[], object]:
         members = stack.Stack.start(range(count), [setting] * count, training.model_shape)

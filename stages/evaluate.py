@@ -25,8 +25,9 @@ TRACKED_AS = {"train": "final_train", "valid": "final_valid", "test": "test"}
 def main() -> None:
     parameters = Parameters.read(Path("params.yaml"))
     with recording("evaluate", MODEL) as event:
+        digests = {path: files.md5(path) for path in (TRAIN, TEST)}
         whole, test = (
-            ImageSet.load(path).with_features(parameters.features_of(path), files.md5(path)) for path in (TRAIN, TEST)
+            ImageSet.load(path).with_features(parameters.features_of(path), digest) for path, digest in digests.items()
         )
         train, valid = whole.hold_out(parameters.validation)
         sets = {"train": train, "valid": valid, "test": test}
@@ -51,7 +52,7 @@ def main() -> None:
 
         event.keep(COSTS)
         event.add_input(TEST, train.dataset, sets["test"].source, "testing")
-        held_out = f"{len(valid)} of {files.md5(TRAIN)}"
+        held_out = f"{len(valid)} of {digests[TRAIN]}"
         example = sets["test"].images[:2]
         event.add_model(MODEL, example, len(train.classes), train.dataset, held_out, evaluations["valid"].cost)
     before = committed("params.yaml")

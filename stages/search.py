@@ -14,17 +14,14 @@ from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.data.weights import Origin
 from softmax_regression.model import exact
-from softmax_regression.model.arithmetic import set_threads
-from softmax_regression.model.softmax import SoftmaxRegression
-from softmax_regression.results.figures import save
 from softmax_regression.results.tables import varying
-from softmax_regression.search import report, stack_files
+from softmax_regression.search import processes, report
 from softmax_regression.search.bar import show
+from softmax_regression.search.folder import folder_of, weights_of
+from softmax_regression.search.material import Material
 from softmax_regression.search.member import Member
-from softmax_regression.search.plots import draw
 from softmax_regression.search.scheduler import search
 from softmax_regression.search.space import FILE, SearchSpace
-from softmax_regression.search.turns import Material
 from softmax_regression.tracking.event import CHILDREN_A_FILE, SECONDS_BETWEEN_UPDATES, Child, Event
 from softmax_regression.tracking.journal import recording
 
@@ -37,7 +34,10 @@ def main() -> None:
     parameters, space = Parameters.read(Path("params.yaml")), SearchSpace.read(FILE)
     settings = space.settings()
     members = [Member(number, setting) for number, setting in enumerate(settings)]
-    set_threads()
+    processes.prepare(min(parameters.workers, len(members)))
+    from softmax_regression.results.figures import save  # meanwhile: that takes this process 1 s
+    from softmax_regression.search.plots import draw
+
     with recording("search", experiment=EXPERIMENT) as event:
         images, features = ImageSet.load(DATA), parameters.features_of(DATA)
         digest = event.add_input(DATA, images.dataset, images.source, "training")
@@ -46,7 +46,7 @@ def main() -> None:
         event.parameters |= {"features": parameters.features, "validation": parameters.validation}
         event.keep(FILE)
         given = digest + (files.md5(features) if features else "")
-        folder = stack_files.folder_of(project.root(), settings, space.rungs, given, parameters.validation)
+        folder = folder_of(project.root(), settings, space.rungs, given, parameters.validation)
         material = Material(DATA, features, parameters.validation, Origin.of(images, digest))
         record(show(search(members, space.rungs, material, folder, parameters.workers), members), members, event)
 
@@ -55,7 +55,7 @@ def main() -> None:
         event.log({"valid_cost": ranked[0].cost})
         wanted = [member.number for each in ranked[: report.MOST_RANKED] for member in each.members]
         _, validation = images.hold_out(parameters.validation)
-        costs = costs_of_images(stack_files.models(folder, wanted), validation)
+        costs = costs_of_images(weights_of(folder, wanted), validation)
         files.write_text(BEST, report.best(ranked[0], report.summary(members, ranked, costs, parameters.features)))
         for path in (RESULTS, BEST):
             event.keep(path)
@@ -89,13 +89,13 @@ def as_child(member: Member, names: Iterable[str]) -> Child:
     return Child(name, setting, curves, {"end": member.end}, member.model_sha256, status)
 
 
-def costs_of_images(models: Mapping[int, SoftmaxRegression], validation: ImageSet) -> Mapping[int, np.ndarray]:
-    """The cost of each held-out image, float64 [N], by the model as it is saved."""
+def costs_of_images(
+    models: Mapping[int, tuple[np.ndarray, np.ndarray]], validation: ImageSet
+) -> Mapping[int, np.ndarray]:
+    """The cost of each held-out image, float64 [N], by the model of this weight and bias as it is saved, in float32."""
     return {
-        number: exact.predict(
-            model.weight.float().numpy(), model.bias.float().numpy(), validation.rows, validation.labels
-        )[2]
-        for number, model in models.items()
+        number: exact.predict(weight.astype(np.float32), bias.astype(np.float32), validation.rows, validation.labels)[2]
+        for number, (weight, bias) in models.items()
     }
 
 

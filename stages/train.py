@@ -15,9 +15,10 @@ from softmax_regression.model.arithmetic import choose_device, hold_to_one_order
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.tracking.journal import recording, unrecorded
 from softmax_regression.training import checkpoint, workers
-from softmax_regression.training.loop import worse_than_guessing
+from softmax_regression.training.checkpoint_name import path_of
 from softmax_regression.training.progress import show
 from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.record import worse_than_guessing
 from softmax_regression.training.state import TrainingState
 
 DATA, MODEL, COSTS = Path("data/train.safetensors"), Path("models/softmax.safetensors"), Path("metrics/costs.csv")
@@ -46,7 +47,7 @@ def main() -> None:
         model = SoftmaxRegression.random(training.model_shape, parameters.init_std, generator)
         settings = parameters.model_dump(include=set(TrainingParameters.model_fields))
         given = [digest, files.md5(features) if features else None]
-        saved = checkpoint.path_of(project.root(), {**settings, "device": device.type, "data": given})
+        saved = path_of(project.root(), {**settings, "device": device.type, "data": given})
         state = TrainingState.start(model.to(recipe.dtype).to(device), generator)
         records = []
         epochs = checkpoint.train_resumably(saved, state, training, validation, recipe, share)

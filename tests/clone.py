@@ -65,6 +65,11 @@ class Clone:
             (self.folder / ".venv").symlink_to(sys.prefix)
         return self.run("make", "--old-file=.venv/installed", *arguments, check=check, PYTHONPATH="src")
 
+    def take_data(self) -> None:
+        """Take over the images that are here, as if they had been downloaded there."""
+        shutil.copytree(ROOT / "data", self.folder / "data")
+        self.run("dvc", "commit", "--force", "download")
+
     def copy(self, folder: Path) -> "Clone":
         """The same, cache included, as if it had always been in `folder`; but without MLflow's store."""
         shutil.copytree(

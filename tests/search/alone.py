@@ -14,10 +14,11 @@ from softmax_regression.base.files import md5, read_csv, sha256
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.parameters import Parameters
 from softmax_regression.data.weights import Origin
+from softmax_regression.search.material import Material
 from softmax_regression.search.space import Setting
-from softmax_regression.search.turns import Material
 from softmax_regression.tracking.journal import unrecorded
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.record import EpochRecord
 
 VALIDATION = 0.1
 PARAMETERS = Parameters(**yaml.safe_load((ROOT / "params.yaml").read_text()))
@@ -35,6 +36,11 @@ def made_up(folder: Path) -> Material:
     path = folder / "data/train.safetensors"
     images_set.save(path)
     return Material(path, None, VALIDATION, Origin.of(images_set, md5(path)))
+
+
+def recipe_of(setting: Setting) -> Recipe:
+    """How it descends."""
+    return Recipe.of({"implementation": "scratch", **vars(setting)})
 
 
 class Alone:

@@ -8,7 +8,7 @@ from alone import SETTING
 
 from softmax_regression.search.bar import show
 from softmax_regression.search.member import Member
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 
 class Terminal(io.StringIO):

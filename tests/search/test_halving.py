@@ -4,7 +4,7 @@ from alone import SETTING
 
 from softmax_regression.search.halving import better_half
 from softmax_regression.search.member import Member
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 
 def members(*costs: list[float], seeds: int = 1) -> list[Member]:

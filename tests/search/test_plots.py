@@ -20,7 +20,7 @@ from softmax_regression.results.figures import BLACK, RED
 from softmax_regression.search.member import Member
 from softmax_regression.search.plots import BLUE, draw, highest_shown, scale
 from softmax_regression.search.results import results_of
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 RATES, MOMENTA = (0.01, 0.1, 1.0, 10.0), (0.0, 0.9)
 

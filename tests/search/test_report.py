@@ -9,7 +9,7 @@ from alone import SETTING
 from softmax_regression.base.errors import UserError
 from softmax_regression.search import report
 from softmax_regression.search.member import Member
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 
 def trained(number: int, lr: float, seed: int, *valid_costs: float) -> Member:

@@ -13,12 +13,12 @@ import pytest
 from alone import SETTING, Alone, made_up
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.search import scheduler, stack
+from softmax_regression.search import scheduler
+from softmax_regression.search.material import Material
 from softmax_regression.search.member import Member
-from softmax_regression.search.scheduler import search
+from softmax_regression.search.scheduler import most_members, search
 from softmax_regression.search.space import Setting
-from softmax_regression.search.turns import Material
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 SETTINGS = [
     replace(SETTING, batch_size=60, lr=0.3, weight_decay=0.01),
@@ -69,8 +69,8 @@ def run(
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the small ones, two members are a stack and an epoch is a turn."""
     if request.param.startswith("small"):
-        monkeypatch.setattr(stack, "MOST_ROWS", 6)
-        monkeypatch.setattr(scheduler, "SECONDS_BETWEEN", -1)
+        monkeypatch.setattr(scheduler, "MOST_ROWS", 6)
+        monkeypatch.setattr(scheduler, "SECONDS_A_TURN", -1)
 
 
 def assert_alone(members: Sequence[Member], expected: Sequence[Trained]) -> None:
@@ -134,9 +134,9 @@ def test_a_search_that_was_interrupted_goes_on_with_the_same_bytes(
 
 
 def test_two_processes_give_what_one_does(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "MOST_ROWS", 6)
+    monkeypatch.setattr(scheduler, "MOST_ROWS", 6)
     whole = run(material, tmp_path / "whole", rungs=[1, 3])
-    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN", -1)
+    monkeypatch.setattr(scheduler, "SECONDS_A_TURN", -1)
     assert run(material, tmp_path / "two", rungs=[1, 3], workers=2) == whole
 
 
@@ -145,9 +145,9 @@ def test_two_processes_give_what_one_does(material: Material, tmp_path: Path, mo
 def test_a_search_goes_on_after_one_of_its_processes_was_killed(
     wait: float, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack, "MOST_ROWS", 6)
+    monkeypatch.setattr(scheduler, "MOST_ROWS", 6)
     whole = run(material, tmp_path / "whole", rungs=[1, 3])
-    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN", -1)
+    monkeypatch.setattr(scheduler, "SECONDS_A_TURN", -1)
     turning = search(fresh(), [1, 3], material, tmp_path / "two", workers=2)
     next(turning)
     victim, *_ = multiprocessing.active_children()
@@ -162,7 +162,16 @@ def test_a_search_goes_on_after_one_of_its_processes_was_killed(
 def test_what_a_turn_cannot_write_ends_the_search_in_a_line(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "SECONDS_BETWEEN", -1)
+    monkeypatch.setattr(scheduler, "SECONDS_A_TURN", -1)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         run(material, tmp_path / "file" / "search")
+
+
+@pytest.mark.parametrize(
+    ("classes", "pixels", "members"),
+    [(10, 784, 32), (10, 64, 32), (2, 784, 160), (47, 784, 6), (1000, 784, 1), (10, 3 * 256 * 256, 9), (500, 10**7, 1)],
+)
+def test_a_stack_fits_the_cache_and_the_memory(classes: int, pixels: int, members: int) -> None:
+    assert most_members((classes, pixels)) == members
+    assert members == 1 or 8 * scheduler.ARRAYS * members * classes * pixels <= scheduler.MOST_BYTES

@@ -5,19 +5,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from alone import SETTING, VALIDATION, made_up
+from alone import SETTING, VALIDATION, made_up, recipe_of
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
 from softmax_regression.model import exact
 from softmax_regression.model.softmax import SoftmaxRegression
-from softmax_regression.search import stack as stacks
 from softmax_regression.search.space import Setting
-from softmax_regression.search.stack import Stack, most_members, train
+from softmax_regression.search.stack import Stack, train
 from softmax_regression.training import loop
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 from softmax_regression.training.state import TrainingState
 
 Halves = tuple[ImageSet, ImageSet]
@@ -32,11 +32,11 @@ def alone(setting: Setting, images: Halves) -> tuple[list[EpochRecord | None], T
     """As stages/train.py does; None follows the records where a UserError ends them."""
     generator = torch.Generator().manual_seed(setting.seed)
     model = SoftmaxRegression.random(images[0].model_shape, setting.init_std, generator)
-    state = TrainingState.start(model.to(setting.recipe.dtype), generator)
+    state = TrainingState.start(model.to(recipe_of(setting).dtype), generator)
     records: list[EpochRecord | None] = []
     try:
         with warnings.catch_warnings(action="ignore"):  # numpy's product tells of an overflow
-            epochs = loop.train(state, *images, setting.recipe)
+            epochs = loop.train(state, *images, recipe_of(setting))
             while record := next(epochs, None):
                 records.append(record)
     except UserError:
@@ -102,6 +102,25 @@ def test_what_is_minus_0_alone_is_so_in_a_stack(images: Halves) -> None:
     assert second.any()
 
 
+def test_a_velocity_that_is_minus_0_at_a_pixel_of_few_batches_changes_no_weight() -> None:
+    # A negative velocity without momentum, then a batch in which the pixel is blank.
+    pixels = np.zeros((8, 1, 3), np.uint8)
+    pixels[:, 0, 0], pixels[3, 0, 1] = 255, 200
+    images = ImageSet(pixels, np.arange(8) % 2, ("a", "b"), "made-up", {})
+    settings = [
+        replace(SETTING, batch_size=2, init_std=init_std, momentum=momentum, weight_decay=weight_decay)
+        for init_std in (0.0, 0.5)
+        for momentum in (0.0, 0.5)
+        for weight_decay in (0.0, 0.1)
+    ]
+    stack = begin(settings, (images, images))
+    run(stack, (images, images))
+    assert stack.state.velocity.weight[0, :, 1].signbit().any() and not stack.state.velocity.weight[0, :, 1].any()
+    for member, setting in enumerate(settings):
+        model = alone(setting, (images, images))[1].model
+        assert stack.state.model.weight[member].numpy().tobytes() == model.weight.numpy().tobytes()
+
+
 @pytest.mark.parametrize("chunk", [7, 10_000])
 def test_chunks_change_no_bit(chunk: int, images: Halves, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [replace(SETTING, batch_size=100, lr=lr, weight_decay=0.01) for lr in (0.1, 0.5)]
@@ -133,12 +152,3 @@ def test_once_all_have_diverged_the_training_ends(images: Halves) -> None:
     found = run(stack, images)
     assert found[0] == found[1] == alone(setting, images)[0]
     assert stack.numbers == [] and stack.state.epochs_done == len(found[0]) < 4
-
-
-@pytest.mark.parametrize(
-    ("classes", "pixels", "members"),
-    [(10, 784, 32), (10, 64, 32), (2, 784, 160), (47, 784, 6), (1000, 784, 1), (10, 3 * 256 * 256, 9), (500, 10**7, 1)],
-)
-def test_a_stack_fits_the_cache_and_the_memory(classes: int, pixels: int, members: int) -> None:
-    assert most_members((classes, pixels)) == members
-    assert members == 1 or 8 * stacks.ARRAYS * members * classes * pixels <= stacks.MOST_BYTES

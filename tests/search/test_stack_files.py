@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +6,9 @@ from alone import SETTING, VALIDATION, made_up
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
-from softmax_regression.search import stack_files
 from softmax_regression.search.member import Member
 from softmax_regression.search.stack import Stack, train
-from softmax_regression.search.stack_files import folder_of, restore, write
-from softmax_regression.training import checkpoint
+from softmax_regression.search.stack_files import restore, write
 
 SETTINGS = [replace(SETTING, lr=lr, weight_decay=0.01) for lr in (0.1, 0.5, 1e36)]
 
@@ -96,38 +93,3 @@ def test_a_full_disk_is_told(
     request.getfixturevalue("full_disk")
     with pytest.raises(UserError, match="cannot be written"):
         write(tmp_path / "0.safetensors", stack, [replace(member, records=member.records * 99) for member in members])
-
-
-def test_the_folder_depends_on_all_that_determines_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [
-        folder_of(tmp_path, SETTINGS, [1], "a", 0.1),
-        folder_of(tmp_path, SETTINGS[:2], [1], "a", 0.1),
-        folder_of(tmp_path, SETTINGS[::-1], [1], "a", 0.1),
-        folder_of(tmp_path, SETTINGS, [], "a", 0.1),
-        folder_of(tmp_path, SETTINGS, [1], "b", 0.1),
-        folder_of(tmp_path, SETTINGS, [1], "a", 0.2),
-    ]
-    shutil.copytree(checkpoint.PACKAGE, tmp_path / "package")
-    monkeypatch.setattr(checkpoint, "PACKAGE", tmp_path / "package")
-    monkeypatch.setattr(stack_files, "ROOM", tmp_path / "package/search")
-    (tmp_path / "package/search/plots.py").write_text("")
-    assert folder_of(tmp_path, SETTINGS, [1], "a", 0.1) == found[0]
-    for room in ("search", "training"):
-        (tmp_path / "package" / room / "new.py").write_text("")
-        found.append(folder_of(tmp_path, SETTINGS, [1], "a", 0.1))
-    assert len(set(found)) == 8
-    assert {folder.parent for folder in found} == {tmp_path / ".checkpoints"}
-
-
-def test_models_are_read_by_number_and_their_files_are_closed(trained: tuple[Path, Stack, list[Member]]) -> None:
-    path, stack, _ = trained
-    before = len(list(Path("/proc/self/map_files").iterdir()))
-    model, *others = [stack_files.models(path.parent, [6])[6] for _ in range(50)]
-    assert model.weight.equal(stack.state.model.weight[0]) and model.bias.equal(stack.state.model.bias[0])
-    assert len(list(Path("/proc/self/map_files").iterdir())) < before + len(others)
-
-
-def test_where_models_are_gone_it_is_told(trained: tuple[Path, Stack, list[Member]], tmp_path: Path) -> None:
-    for folder, wanted in ((tmp_path, [6]), (trained[0].parent, [5, 6])):
-        with pytest.raises(UserError, match="was removed while it was needed, perhaps by another search: start again"):
-            stack_files.models(folder, wanted)

@@ -7,8 +7,9 @@ from alone import SETTING, Alone, made_up
 
 from softmax_regression.base.files import sha256
 from softmax_regression.model.softmax import SoftmaxRegression
+from softmax_regression.search.material import Material
 from softmax_regression.search.member import Member
-from softmax_regression.search.turns import Material, model_sha256, take_turn
+from softmax_regression.search.turns import model_sha256, take_turn
 
 SETTINGS = [replace(SETTING, batch_size=100, lr=lr, weight_decay=0.01) for lr in (0.1, 0.5, 1e36)]
 

@@ -18,8 +18,9 @@ from softmax_regression.base import tensor_files
 from softmax_regression.data.images import ImageSet
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training import checkpoint
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.checkpoint_name import path_of
 from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.record import EpochRecord
 from softmax_regression.training.state import TrainingState
 
 RECIPE = Recipe("scratch", lr=0.5, lr_schedule="linear", epochs=6, batch_size=5, momentum=0.9, weight_decay=0.01)
@@ -41,7 +42,7 @@ class Training:
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
-    return checkpoint.path_of(tmp_path, {"seed": 1})
+    return path_of(tmp_path, {"seed": 1})
 
 
 @pytest.fixture
@@ -97,46 +98,15 @@ def test_a_damaged_checkpoint_is_ignored(
 def test_the_checkpoint_of_another_training_is_ignored_under_a_wrong_name(
     small: ImageSet, path: Path, whole: tuple[list[EpochRecord], SoftmaxRegression]
 ) -> None:
-    another = Training(small, checkpoint.path_of(path.parents[1], {"seed": 2}))
+    another = Training(small, path_of(path.parents[1], {"seed": 2}))
     another.state.generator.manual_seed(2)
     another.run(4)
     shutil.copy(another.path, path)
     assert Training(small, path).run(6) == whole[0]
 
 
-def test_the_name_depends_on_all_that_determines_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [checkpoint.path_of(tmp_path, settings) for settings in ({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1, "seed": 0})]
-    monkeypatch.setattr(torch, "__version__", "1.0")
-    names.append(checkpoint.path_of(tmp_path, {"lr": 0.1}))
-    for implementation, different in (("scratch", 1), ("builtin", 2)):
-        settings = {"lr": 0.1, "implementation": implementation}
-        on_machines = set()
-        for instructions in ("AVX2", "COMPATIBLE"):
-            monkeypatch.setenv("MKL_CBWR", instructions)
-            on_machines.add(checkpoint.path_of(tmp_path, settings))
-        assert len(on_machines) == different  # an exact training goes on anywhere
-        names += on_machines
-    assert len(set(names)) == 7
-    assert {name.parent for name in names} == {tmp_path / ".checkpoints"}
-
-
-@pytest.mark.parametrize("room", checkpoint.ROOMS)
-def test_the_name_depends_on_every_file_of_the_rooms_that_compute(
-    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(checkpoint.PACKAGE, tmp_path / "package")
-    monkeypatch.setattr(checkpoint, "PACKAGE", tmp_path / "package")
-    names = [checkpoint.path_of(tmp_path, {})]
-    for change in ("x = 1\n", "x = 2\n"):
-        (tmp_path / "package" / room / "new.py").write_text(change)
-        names.append(checkpoint.path_of(tmp_path, {}))
-    assert len(set(names)) == 3
-    (tmp_path / "package/results/figures.py").write_text("")
-    assert checkpoint.path_of(tmp_path, {}) == names[-1]
-
-
 def test_a_short_training_writes_none(small: ImageSet, tmp_path: Path) -> None:
-    training = Training(small, checkpoint.path_of(tmp_path, {}))
+    training = Training(small, path_of(tmp_path, {}))
     training.run(6)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,14 +18,7 @@ from softmax_regression.model.arithmetic import choose_device
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training import steps
 from softmax_regression.training.batches import Batch, batches
-from softmax_regression.training.loop import (
-    EpochRecord,
-    cost_and_accuracy,
-    descend,
-    fit,
-    train,
-    worse_than_guessing,
-)
+from softmax_regression.training.loop import cost_and_accuracy, descend, fit, train
 from softmax_regression.training.recipe import Recipe, learning_rate
 from softmax_regression.training.state import TrainingState
 
@@ -252,15 +245,6 @@ def test_accuracy_is_the_share_of_right_predictions() -> None:
     )
     model = SoftmaxRegression(torch.tensor([[-1.0], [1.0]]), torch.tensor([0.5, 0.0]))
     assert cost_and_accuracy(model, images)[1] == 0.75
-
-
-@pytest.mark.parametrize(("train_cost", "valid_cost", "told"), [(1.0, 0.6, "1"), (0.5, 0.7, "0.7"), (0.69, 0.69, None)])
-def test_a_training_that_ends_worse_than_guessing_is_told(
-    train_cost: float, valid_cost: float, told: str | None
-) -> None:
-    last = EpochRecord(2, train_cost, valid_cost, 0.5)
-    line = f"the cost, {told} nats, is above that of guessing, 0.693147: lower lr or momentum"
-    assert worse_than_guessing(last, classes=2) == (line if told else None)
 
 
 def test_fit_trains_as_the_pipeline_does(small: ImageSet) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from softmax_regression.training.loop import EpochRecord
 from softmax_regression.training.progress import show
+from softmax_regression.training.record import EpochRecord
 
 
 def records(total: int) -> list[EpochRecord]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -28,8 +27,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     if mirror:
         clone.environment["DATA_MIRROR"] = mirror if "://" in mirror else str((ROOT / mirror).resolve())
     if at_hand:
-        shutil.copytree(data.parent, clone.folder / "data")
-        clone.run("dvc", "commit", "--force", "download")
+        clone.take_data()
     clone.set_parameters("tutorial/params.yaml", curve_sizes=[25, 60000], curve_seeds=1)
     clone.make("tutorial")
     return clone

@@ -10,6 +10,7 @@ os.environ.pop("MPLBACKEND", None)
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -113,35 +114,21 @@ def weight_images(weight: np.ndarray, size: tuple[int, ...], classes: Sequence[s
     """Each class's weights [classes, pixels] as an image of `size` (height, width): white is 0, one scale for all.
 
     In colour, of `size` (height, width, 3), as three beside each other: those of red, of green and of blue. Of many
-    classes the first ones. The scale ends where 99.5 % of the weights lie: a hot cluster of pixels in one class would
-    make the others pale.
+    classes the first ones.
     """
     height, width, *colours = size
-    drawn_classes = classes[:MOST_WEIGHTS]
-    columns = min(COLUMNS_IN_COLOUR if colours else COLUMNS, len(drawn_classes))
-    rows = -(-len(drawn_classes) // columns)
     inches = (3.1, 1.65) if colours else (1.5, 1.75)
-    figure = Figure(figsize=(inches[0] * columns + 1, inches[1] * rows), layout="constrained")
-    limit = float(np.quantile(np.abs(weight), 0.995)) or 1.0
-    all_axes = _axes(figure, rows, columns, len(drawn_classes))
-    for axes, row, name in zip(all_axes, weight[:MOST_WEIGHTS], drawn_classes, strict=True):
+    columns, letters = (COLUMNS_IN_COLOUR, 2 * WIDEST_TITLE) if colours else (COLUMNS, WIDEST_TITLE - 2)
+    figure, all_axes = _of_classes(classes, columns, inches, letters)
+    for axes, row in zip(all_axes, weight[:MOST_WEIGHTS], strict=True):
         beside = np.concatenate(np.moveaxis(row.reshape(height, width, -1), 2, 0), axis=1)
-        drawn = axes.imshow(beside, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        title = _shortened(name, LONGEST_NAME)
-        letters = 2 * WIDEST_TITLE if colours else WIDEST_TITLE - 2
-        axes.set_title(title, fontsize=min(11, 11 * letters / max(1, len(title))), parse_math=False)
-        _frame(axes, GREY, 0.8)
+        axes.imshow(beside, cmap="RdBu_r")
         if colours:
             axes.set_xticks((np.arange(3) + 0.5) * width - 0.5, COLOURS, fontsize=8)
             axes.tick_params(length=0)
             for edge in (width, 2 * width):
                 axes.axvline(edge - 0.5, color=BLACK, linewidth=1.2)
-    scale = "weight"
-    if len(classes) > MOST_WEIGHTS:
-        scale += f" (the first {MOST_WEIGHTS} of {len(classes)} classes)"
-    longer = max(1, rows / 2)  # than usual, though no wider
-    slim, ends = 20 * longer, 0.05 / longer
-    figure.colorbar(drawn, ax=all_axes, label=scale, shrink=0.85, extend="both", aspect=slim, extendfrac=ends)
+    _set_scale(figure, [axes.images[0] for axes in all_axes], weight, "weight", classes)
     return figure
 
 
@@ -152,32 +139,21 @@ def feature_weights(weight: np.ndarray, size: tuple[int, ...], classes: Sequence
     of both scales and all colours together. Weights are [classes, features] of images of `size` (height, width(, 3)).
     """
     height, width = (-(-side // STRIDE) for side in size[:2])
-    drawn_classes = classes[:MOST_WEIGHTS]
-    columns = min(COLUMNS, len(drawn_classes))
-    rows = -(-len(drawn_classes) // columns)
-    figure = Figure(figsize=(1.9 * columns + 1, 2.15 * rows), layout="constrained")
+    figure, all_axes = _of_classes(classes, COLUMNS, (1.9, 2.15), WIDEST_TITLE)
     by_order = weight.reshape(len(weight), -1, COEFFICIENTS, height, width)[:, :, 1 : 1 + SCALES * ANGLES]
     strokes = by_order.reshape(len(weight), -1, ANGLES, height, width).sum(1)
-    limit = float(np.quantile(np.abs(strokes), 0.995)) or 1.0
     angles, y, x = np.meshgrid(np.arange(ANGLES) * np.pi / ANGLES, np.arange(height), np.arange(width), indexing="ij")
     # Across the wave, in a picture whose rows are counted downwards.
     ends = 0.46 * np.stack([-np.sin(angles), np.cos(angles)], axis=-1)
     middles = np.stack([x, y], axis=-1)
     lines = np.stack([middles - ends, middles + ends], axis=-2).reshape(-1, 2, 2)
-    all_axes = _axes(figure, rows, columns, len(drawn_classes))
-    for axes, found, name in zip(all_axes, strokes, drawn_classes, strict=False):
+    for axes, found in zip(all_axes, strokes[:MOST_WEIGHTS], strict=True):
         order = np.argsort(np.abs(found), axis=None)  # the strongest on top
-        drawn = LineCollection(list(lines[order]), array=found.ravel()[order], cmap="RdBu_r", linewidths=1.6)
-        drawn.set_clim(-limit, limit)
-        axes.add_collection(drawn)
+        axes.add_collection(
+            LineCollection(list(lines[order]), array=found.ravel()[order], cmap="RdBu_r", linewidths=1.6)
+        )
         axes.set(xlim=(-0.6, width - 0.4), ylim=(height - 0.4, -0.6), aspect="equal")
-        title = _shortened(name, LONGEST_NAME)
-        axes.set_title(title, fontsize=min(11, 11 * WIDEST_TITLE / max(1, len(title))), parse_math=False)
-        _frame(axes, GREY, 0.8)
-    label = "weight of a stroke" + f" (the first {MOST_WEIGHTS} of {len(classes)} classes)" * (
-        len(classes) > MOST_WEIGHTS
-    )
-    figure.colorbar(drawn, ax=all_axes, label=label, shrink=0.85, extend="both", aspect=20 * max(1, rows / 2))
+    _set_scale(figure, [axes.collections[0] for axes in all_axes], strokes, "weight of a stroke", classes)
     return figure
 
 
@@ -237,7 +213,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> Figure:
     above.errorbar(stated / counts[filled], accuracy, errors, fmt="o", color=BLACK, markersize=4, label="test images")
     above.set_ylabel("accuracy (95 %)")
     above.set_title(f"expected calibration error {calibration_error(confidence, right):.4f}", fontsize=10)
-    above.legend(loc="upper left")
+    above.legend()
     width = 1 / CALIBRATION_BINS
     bars = below.bar((np.arange(CALIBRATION_BINS) + 0.5) * width, counts, width * 0.9, color=GREY)
     below.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize=7)
@@ -275,6 +251,42 @@ def _axes(figure: Figure, rows: int, columns: int, count: int) -> list[Axes]:
     for axes in grid[count:]:
         axes.remove()
     return grid[:count]
+
+
+def _of_classes(
+    classes: Sequence[str], columns: int, inches: tuple[float, float], letters: int
+) -> tuple[Figure, list[Axes]]:
+    """A figure with framed axes for each class, of many for the first, `inches` each, under names of up to `letters`.
+
+    Longer names are smaller.
+    """
+    names = [_shortened(name, LONGEST_NAME) for name in classes[:MOST_WEIGHTS]]
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(inches[0] * columns + 1, inches[1] * rows), layout="constrained")
+    all_axes = _axes(figure, rows, columns, len(names))
+    for axes, name in zip(all_axes, names, strict=True):
+        axes.set_title(name, fontsize=min(11, 11 * letters / max(1, len(name))), parse_math=False)
+        _frame(axes, GREY, 0.8)
+    return figure, all_axes
+
+
+def _set_scale(
+    figure: Figure, drawn: Sequence[ScalarMappable], values: np.ndarray, label: str, classes: Sequence[str]
+) -> None:
+    """One scale for what is drawn in all axes of `_of_classes`, in which white is 0, and its bar.
+
+    It ends where 99.5 % of the values lie: a hot cluster in one class would make the others pale.
+    """
+    limit = float(np.quantile(np.abs(values), 0.995)) or 1.0
+    for each in drawn:
+        each.set_clim(-limit, limit)
+    if len(classes) > MOST_WEIGHTS:
+        label += f" (the first {MOST_WEIGHTS} of {len(classes)} classes)"
+    rows = max(place.rowspan.stop for axes in figure.axes if (place := axes.get_subplotspec()))
+    longer = max(1, rows / 2)  # than usual, though no wider
+    slim, ends = 20 * longer, 0.05 / longer
+    figure.colorbar(drawn[0], ax=figure.axes, label=label, shrink=0.85, extend="both", aspect=slim, extendfrac=ends)
 
 
 def _show(axes: Axes, image: np.ndarray, shows: str) -> None:

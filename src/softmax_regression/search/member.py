@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from softmax_regression.search.space import Setting
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 
 @dataclass

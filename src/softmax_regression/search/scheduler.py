@@ -2,30 +2,28 @@
 
 import itertools
 import math
-import multiprocessing
-import os
-import signal
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from softmax_regression.base.errors import UserError
-from softmax_regression.base.running import end_without
 from softmax_regression.data.images import ImageSet
-from softmax_regression.model.arithmetic import set_threads
+from softmax_regression.search import processes
 from softmax_regression.search.halving import better_half
+from softmax_regression.search.material import Material
 from softmax_regression.search.member import Member
-from softmax_regression.search.stack import most_members
-from softmax_regression.search.turns import Material, take_turn
-from softmax_regression.training.checkpoint import SECONDS_BETWEEN
 
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
+SECONDS_A_TURN = 2.0
+"""How much work an interruption may cost."""
+MOST_ROWS = 320
+"""Classes of all members together. An epoch on MNIST takes each of 32 members 1.04 times what it takes each of 64, of
+16 1.11 times and of 8 1.15 times; of more than 32, two processes could not share 64 settings."""
+MOST_BYTES = 2**30
+ARRAYS = 7
+"""As large as the members' weights: those, velocity, gradient, what is on the grid, and what is made on the way."""
 
 
 @dataclass
@@ -50,7 +48,7 @@ def search(
 ) -> Iterator[list[Member]]:
     """Train all members; after each turn of a stack, put its members into the list anew and yield them.
 
-    A turn takes SECONDS_BETWEEN, or an epoch where that is longer. The states are kept in the folder, from which an
+    A turn takes SECONDS_A_TURN, or an epoch where that is longer. The states are kept in the folder, from which an
     interrupted search goes on; its caller removes it once the results are written. Neither the number of `workers`, of
     processes, nor an interruption changes a byte.
     """
@@ -60,12 +58,12 @@ def search(
     ready = deque((group, stack) for group in groups for stack in group.stacks)
     running: dict[Future[list[Member]], tuple[_Group, _Stack]] = {}
     try:
-        with _processes(min(workers, len(ready))) as pool:
+        with processes.pool(min(workers, len(ready))) as pool:
             while ready or running:
                 while ready and len(running) < workers:
                     group, stack = ready.popleft()
                     told = [members[number] for number in stack.numbers]
-                    turn = pool.submit(take_turn, stack.path, told, group.stops[0], material, SECONDS_BETWEEN)
+                    turn = pool.submit(_take_turn, stack.path, told, group.stops[0], material, SECONDS_A_TURN)
                     running[turn] = group, stack
                 for turn in wait(running, return_when=FIRST_COMPLETED).done:
                     group, stack = running.pop(turn)
@@ -82,6 +80,19 @@ def search(
             "a process of the search has died, perhaps for want of memory, of which workers = 1 takes less; "
             "started again, the search goes on from there"
         ) from None
+
+
+def _take_turn(path: Path, members: list[Member], until: int, material: Material, seconds: float) -> list[Member]:
+    """As turns.take_turn, which needs torch: imported only by who trains."""
+    from softmax_regression.search.turns import take_turn
+
+    return take_turn(path, members, until, material, seconds)
+
+
+def most_members(shape: tuple[int, int]) -> int:
+    """How many models of `shape` (classes, pixels) a stack should have."""
+    classes, pixels = shape
+    return max(1, min(MOST_ROWS // classes, MOST_BYTES // (8 * ARRAYS * classes * pixels)))
 
 
 def _groups(members: Sequence[Member], rungs: Sequence[int], material: Material, folder: Path) -> list[_Group]:
@@ -121,33 +132,3 @@ def _after_rung(members: Sequence[Member], group: _Group) -> list[_Stack]:
         members[number].end = members[number].end or "stopped"
     group.present = kept
     return [stack for stack in group.stacks if not all(members[number].end for number in stack.numbers)]
-
-
-class _Here(Executor):
-    """Works in the process that submits, at once."""
-
-    def submit(self, fn: Callable[Given, Made], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Made]:
-        future: Future[Made] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-def _processes(count: int) -> Executor:
-    if count == 1:
-        return _Here()
-    # Forked not from here, where a thread watches whether DVC lives, whose locks a fork could keep for ever, but from a
-    # process that has imported what this one has, so that each need not: of a search of 34 s that takes off 2.3 s.
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload([name for name in sys.modules if name.startswith("softmax_regression.")])
-    pool = ProcessPoolExecutor(count, server, initializer=_begin, initargs=(os.getpid(),))
-    # Ctrl-C is this process's, which waits for the turns to end. What is blocked here stays so in the processes that
-    # the first call starts, be it in the seconds for which they import.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    pool.submit(int)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pool
-
-
-def _begin(starter: int) -> None:
-    end_without(starter)
-    set_threads()

@@ -15,7 +15,6 @@ from pydantic import BeforeValidator, ConfigDict, PlainValidator, TypeAdapter, V
 
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.parameters import ParameterFile, TrainingParameters
-from softmax_regression.training.recipe import Recipe
 
 FILE = Path("search/search.yaml")
 MOST_SETTINGS = 10_000
@@ -39,11 +38,6 @@ class Setting:
     momentum: float
     weight_decay: float
     seed: int
-
-    @property
-    def recipe(self) -> Recipe:
-        """How this training descends."""
-        return Recipe.of({"implementation": "scratch", **vars(self)})
 
     @property
     def apart_from_seed(self) -> "Setting":

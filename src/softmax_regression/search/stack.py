@@ -19,16 +19,10 @@ from softmax_regression.model import exact
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.search.space import Setting
 from softmax_regression.training.batches import batches
-from softmax_regression.training.loop import EpochRecord
 from softmax_regression.training.recipe import SCHEDULES, learning_rate
+from softmax_regression.training.record import EpochRecord
 from softmax_regression.training.state import TrainingState
 
-MOST_ROWS = 320
-"""Classes of all members together. An epoch on MNIST takes each of 32 members 1.04 times what it takes each of 64, of
-16 1.11 times and of 8 1.15 times; of more than 32, two processes could not share 64 settings."""
-MOST_BYTES = 2**30
-ARRAYS = 7
-"""As large as the members' weights: those, velocity, gradient, what is on the grid, and what is made on the way."""
 KEPT_BYTES = 31 * 2**20
 """glibc keeps freed memory of up to twice the largest array that it has seen freed, where that is up to 32 MiB, and
 hands back the rest (mallopt(3)): fresh pages at each step made a member's epoch on the digits take 0.6 ms, not 0.37."""
@@ -66,12 +60,6 @@ class Stack:
             )
 
 
-def most_members(shape: tuple[int, int]) -> int:
-    """How many models of `shape` (classes, pixels) a stack should have."""
-    classes, pixels = shape
-    return max(1, min(MOST_ROWS // classes, MOST_BYTES // (8 * ARRAYS * classes * pixels)))
-
-
 def train(
     stack: Stack, training: ImageSet, validation: ImageSet, until: int
 ) -> Iterator[dict[int, EpochRecord | None]]:
@@ -101,7 +89,7 @@ def _epoch(
     images, labels = torch.from_numpy(training.rows), torch.from_numpy(training.labels)
     steps = math.ceil(len(labels) / setting.batch_size)
     cost_sum = np.zeros(len(stack.numbers))
-    epoch = batches(images, labels, setting.batch_size, stack.state.generator)
+    epoch = batches(images, labels, setting.batch_size, stack.state.generator, dtype=images.dtype)
     for taken, batch in enumerate(epoch, start=stack.state.epochs_done * steps):
         for pixels, targets in batch.chunks:
             descent.add(pixels, targets.numpy(), batch.size)
@@ -120,7 +108,9 @@ class _Descent:
         self.weight, self.bias = stack.state.model.weight.numpy(), stack.state.model.bias.numpy()[..., None]
         velocity = stack.state.velocity
         self.velocities = velocity.weight.numpy(), velocity.bias.numpy()[..., None]
-        self.gradients = np.zeros_like(self.weight), np.zeros_like(self.bias)
+        # The places that have a gradient, int64 [places], and the gradient there, float64 [members * classes, places].
+        self.gradient = self.no_gradient = torch.arange(0), torch.from_numpy(self.weight[..., :0]).flatten(0, 1)
+        self.bias_gradient = np.zeros_like(self.bias)
         self.lr, self.momentum, self.weight_decay = (
             np.array([getattr(setting, name) for setting in stack.settings])[:, None, None]
             for name in ("lr", "momentum", "weight_decay")
@@ -136,18 +126,22 @@ class _Descent:
         logits = exact.logits_on_grid(weight, torch.from_numpy(self.bias.reshape(-1)), pixels).mT.numpy()
         return exact.log_softmax(logits.reshape(members, classes, -1).swapaxes(-1, -2))
 
-    def add(self, pixels: Tensor, labels: np.ndarray, batch_size: int) -> None:
-        """Add the gradient and the cost of a part of a batch: pixels float64 [N, pixels] and labels int64 [N]."""
+    def add(self, rows: Tensor, labels: np.ndarray, batch_size: int) -> None:
+        """Add the gradient and the cost of a part of a batch: rows of images [N, pixels] and labels int64 [N]."""
         members, classes, width = self.weight.shape
-        places, seen = _not_blank(pixels)
+        places, seen = _not_blank(rows)
         log_p, error = self.log_softmax(places, seen)
         error -= (np.arange(classes)[:, None] == labels).astype(np.float64).T
         error = exact.to_grid(error, 2.0 ** -exact.bits_left(batch_size, "images in a batch"))
-        rows = torch.from_numpy(error.swapaxes(-1, -2).reshape(members * classes, -1))
-        weight, bias = self.gradients
-        total = torch.from_numpy(weight.reshape(-1, width))
-        total.index_add_(1, torch.from_numpy(places), exact.product(rows, seen))
-        bias += error.sum(-2)[..., None]
+        errors = torch.from_numpy(error.swapaxes(-1, -2).reshape(members * classes, -1))
+        gradient = torch.from_numpy(places), exact.product(errors, seen)
+        if len(self.gradient[0]):
+            total = torch.zeros(members * classes, width, dtype=torch.float64)
+            for where, part in (self.gradient, gradient):
+                total.index_add_(1, where, part)
+            gradient = torch.arange(width), total
+        self.gradient = gradient
+        self.bias_gradient += error.sum(-2)[..., None]
         self.costs += _sum_costs(log_p, labels, batch_size)
 
     def step(self, batch_size: int, progress: float) -> np.ndarray:
@@ -155,18 +149,20 @@ class _Descent:
         # A schedule's rate is a product with lr, so the other factor is the rate of 1.
         shares = {schedule: learning_rate(1.0, schedule, progress) for schedule in SCHEDULES}
         rate = self.lr * np.array([shares[schedule] for schedule in self.schedules])[:, None, None]
-        decays, scales = self.weight_decay != 0, (1 / (255 * batch_size), 1 / batch_size)
-        updated = zip((self.weight, self.bias), self.velocities, self.gradients, scales, strict=True)
-        for parameter, velocity, gradient, scale in updated:
-            gradient *= scale
+        for velocity in self.velocities:
             velocity *= self.momentum
-            velocity += gradient
-            if decays.any():
-                # Only where there is some: −0.0 + 0.0 would be 0.0.
-                np.add(velocity, parameter * self.weight_decay, out=velocity, where=decays)
+        places, gradient = self.gradient
+        gradient *= 1 / (255 * batch_size)
+        # Elsewhere it is 0, and not added, so that an epoch takes 0.95 of the time. A velocity may then be −0.0 that is
+        # 0.0 alone, but only after it was negative, which leaves no weight at −0.0; and to any other it is the same.
+        torch.from_numpy(self.velocities[0]).view(len(gradient), -1).index_add_(1, places, gradient)
+        self.velocities[1][:] += self.bias_gradient * (1 / batch_size)
+        for parameter, velocity in zip((self.weight, self.bias), self.velocities, strict=True):
+            for member in np.flatnonzero(self.weight_decay):  # and no other, as −0.0 + 0.0 would be 0.0
+                velocity[member] += parameter[member] * self.weight_decay[member]
             parameter -= velocity * rate
-            gradient.fill(0)
-        cost = self.costs.sum(-1)
+        cost, self.gradient = self.costs.sum(-1), self.no_gradient
+        self.bias_gradient.fill(0)
         self.costs.fill(0)
         self.on_grid = exact.weights_on_grid(self.weight)
         return cost
@@ -176,21 +172,21 @@ class _Descent:
         costs, right = np.zeros_like(self.costs), np.zeros(len(self.weight))
         for start in range(0, len(images), exact.CHUNK_IMAGES):
             part = images.part(start, start + exact.CHUNK_IMAGES)
-            log_p, _ = self.log_softmax(*_not_blank(torch.from_numpy(part.rows).double()))
+            log_p, _ = self.log_softmax(*_not_blank(torch.from_numpy(part.rows)))
             costs += _sum_costs(log_p, part.labels, len(images))
             right += (log_p.argmax(-1) == part.labels).sum(-1)
         return costs.sum(-1) / len(images), right / len(images)
 
 
-def _not_blank(pixels: Tensor) -> tuple[np.ndarray, Tensor]:
+def _not_blank(rows: Tensor) -> tuple[np.ndarray, Tensor]:
     """The places at which not all of these images are 0, int64 [places], and the pixels there, float64 [N, places].
 
     The others add 0 to every sum. Of 256 images of MNIST 555 places of 784 are left, and an epoch takes 0.86 of the
     time.
     """
-    everywhere = pixels.numpy()
-    places = np.flatnonzero(everywhere.any(0))
-    return places, torch.from_numpy(everywhere.take(places, 1))
+    everywhere = rows.numpy()
+    places = np.flatnonzero(np.bitwise_or.reduce(everywhere, 0))
+    return places, torch.from_numpy(everywhere.take(places, 1)).double()
 
 
 def _sum_costs(log_p: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

@@ -3,31 +3,18 @@
 import hashlib
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.numpy import save
 
 from softmax_regression.data.images import ImageSet
 from softmax_regression.data.weights import Origin
+from softmax_regression.model.arithmetic import set_threads
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.search import stack_files
+from softmax_regression.search.material import Material
 from softmax_regression.search.member import Member
 from softmax_regression.search.stack import Stack, train
-
-
-@dataclass(frozen=True)
-class Material:
-    """What every turn needs."""
-
-    data: Path
-    """The file with the training images."""
-    features: Path | None
-    """The file with their features, where the models are given some."""
-    validation: float
-    """Share of them that is held out."""
-    origin: Origin
-    """What the models' files say."""
 
 
 def take_turn(path: Path, members: list[Member], until: int, material: Material, seconds: float) -> list[Member]:
@@ -36,6 +23,7 @@ def take_turn(path: Path, members: list[Member], until: int, material: Material,
     The turn ends after `seconds`, or an epoch where that is longer, or when `until` epochs are done in all. Members
     that their caller has stopped leave the stack first.
     """
+    set_threads()
     stack = stack_files.restore(path, members)
     going_on = {member.number: member for member in members if not member.end}
     if not going_on:

@@ -25,8 +25,8 @@ class Batch(NamedTuple):
     """What a step works on."""
 
     chunks: Iterator[tuple[Tensor, Tensor]]
-    """This worker's part, once: pixels 0…255 or features −128…127 as floats [n, pixels], valid until the next one, and
-    labels int64 [n]."""
+    """This worker's part, once: pixels 0…255 or features −128…127 [n, pixels], valid until the next one, and labels
+    int64 [n]."""
     size: int
     """Of the whole batch."""
 
@@ -47,13 +47,13 @@ def batches(
     """
     # The same memory for every chunk: what fresh memory takes is up to the allocator.
     gathered = images.new_empty(min(batch_size, exact.CHUNK_IMAGES), images.shape[1])
-    floats = torch.empty_like(gathered, dtype=dtype)
+    converted = torch.empty_like(gathered, dtype=dtype)
 
     def chunks(part_images: Tensor, part_labels: Tensor, batch: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in batch.split(exact.CHUNK_IMAGES):
             # Not images[rows], which takes six times as long.
             torch.index_select(part_images, 0, rows, out=gathered[: len(rows)])
-            yield floats[: len(rows)].copy_(gathered[: len(rows)]), part_labels.index_select(0, rows)
+            yield converted[: len(rows)].copy_(gathered[: len(rows)]), part_labels.index_select(0, rows)
 
     for part_images, part_labels, part in _parts(images, labels, batch_size, generator, share):
         for rows, size in part:

@@ -5,8 +5,6 @@ look. The file is named by all that determines the result: no training goes on f
 """
 
 import hashlib
-import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,34 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from softmax_regression.base import files, tensor_files
+from softmax_regression.base import tensor_files
 from softmax_regression.base.errors import UserError
 from softmax_regression.data.images import ImageSet
-from softmax_regression.model import arithmetic
-from softmax_regression.training.loop import EpochRecord, train
+from softmax_regression.training.loop import train
 from softmax_regression.training.recipe import Recipe
+from softmax_regression.training.record import EpochRecord
 from softmax_regression.training.share import ALONE, Share
 from softmax_regression.training.state import TrainingState
 
 SECONDS_BETWEEN = 2.0
 """How much work an interruption may cost."""
-PACKAGE = Path(__file__).parents[1]
-ROOMS = ("base", "data", "model", "training")
-"""The rooms whose code determines the result."""
-ARITHMETIC = (*arithmetic.SETTINGS, "MKL_ENABLE_INSTRUCTIONS")
-"""The settings from outside that change the last digits of PyTorch's own training, and none of an exact one."""
-
-
-def path_of(root: Path, settings: Mapping[str, object]) -> Path:
-    """The file for a training under the project's root; `settings`, JSON values, are what its caller chooses freely."""
-    sources = {
-        str(file.relative_to(PACKAGE)): files.sha256(file) for room in ROOMS for file in PACKAGE.glob(f"{room}/**/*.py")
-    }
-    machine: list[str | None] = []
-    if settings.get("implementation") == "builtin":
-        machine = [torch.backends.cpu.get_cpu_capability(), *(os.environ.get(name) for name in ARITHMETIC)]
-    key = json.dumps([settings, torch.__version__, machine, sources], sort_keys=True)
-    return root / ".checkpoints" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
 
 def train_resumably(

@@ -1,8 +1,7 @@
-"""Mini-batch gradient descent: the loop over epochs and batches, and what an epoch came to."""
+"""Mini-batch gradient descent: the loop over epochs and batches."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,21 +13,10 @@ from softmax_regression.model.cost import cross_entropy
 from softmax_regression.model.softmax import SoftmaxRegression
 from softmax_regression.training.batches import batches
 from softmax_regression.training.recipe import Recipe, learning_rate
+from softmax_regression.training.record import EpochRecord
 from softmax_regression.training.share import ALONE, Share
 from softmax_regression.training.state import TrainingState
 from softmax_regression.training.steps import STEPS
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one pass over the training images came to; costs in nats."""
-
-    epoch: int
-    train_cost: float
-    """Mean over the training images, each taken before its batch's update."""
-    valid_cost: float
-    """Mean over the held-out images after the epoch."""
-    valid_accuracy: float
 
 
 def fit(training: ImageSet, recipe: Recipe, seed: int = 0, init_std: float = 0.01) -> SoftmaxRegression:
@@ -85,14 +73,6 @@ def descend(state: TrainingState, training: ImageSet, recipe: Recipe, share: Sha
             cost_sum += step(batch, rate)
         state.epochs_done += 1
         yield cost_sum.cpu() / len(labels)
-
-
-def worse_than_guessing(last: EpochRecord, classes: int) -> str | None:
-    """What to tell of a training that ends at a cost above ln(classes), which equal probabilities cost; else None."""
-    cost, guessing = max(last.train_cost, last.valid_cost), math.log(classes)
-    if cost <= guessing:
-        return None
-    return f"the cost, {cost:.6g} nats, is above that of guessing, {guessing:.6g}: lower lr or momentum"
 
 
 def cost_and_accuracy(model: SoftmaxRegression, images: ImageSet) -> tuple[float, float]:

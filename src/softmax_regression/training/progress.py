@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-from softmax_regression.training.loop import EpochRecord
+from softmax_regression.training.record import EpochRecord
 
 
 def show(epochs: Iterator[EpochRecord], total: int) -> Iterator[EpochRecord]:
